@@ -1,0 +1,1 @@
+"""What runs in a hospital: ClientApp, the training loop, readers, `thyroid-client`."""

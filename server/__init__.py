@@ -1,0 +1,1 @@
+"""What runs at the centre: ServerApp, round engine, tracking, figures, report."""

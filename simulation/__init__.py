@@ -1,0 +1,1 @@
+"""Many hospitals on one machine: cohort, phantom pictures, comparison, `thyroid-sim`."""

@@ -1,0 +1,1 @@
+"""How hospitals' updates become the next model: no I/O, no transport."""

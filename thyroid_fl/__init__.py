@@ -1,0 +1,1 @@
+"""Federated learning across hospitals for thyroid-nodule ultrasound."""

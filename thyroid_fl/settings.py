@@ -1,0 +1,216 @@
+"""The settings of a study: one frozen value, the same in simulation and deployment.
+
+``read_study`` reads a TOML file into a `Study`; command-line flags override single
+fields; ``Study.to_json`` is what travels to the hospitals and what provenance prints.
+Unknown settings are refused with the known ones listed.
+"""
+
+import dataclasses
+import json
+import tomllib
+import types
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from thyroid_fl.errors import ConfigError
+
+PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    # What differs from the defaults of `Study`; a new task adds its two lines here.
+    ("classification", "small"): {},
+    # Xu et al. 2023, authors' code (shared hyper-parameters: SGD 1e-3, momentum .9,
+    # weight decay 5e-4, batch 32, 512 px, 20 warm-up epochs, rotation 80 degrees).
+    ("classification", "paper"): {
+        "image_px": 512,
+        "norm": "batch",
+        "rounds": 200,
+        "warmup_rounds": 20,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "weight_decay": 5e-4,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """Everything that decides what a training gives, apart from the pictures.
+
+    The defaults are preset ``small``: the paper's families scaled down so that two
+    CPU cores finish in minutes.
+    """
+
+    data: str = "synthetic"
+    """A manifest (CSV or Parquet), or ``synthetic``: the 208-hospital cohort."""
+    task: Literal["classification"] = "classification"
+    """What the model does."""
+    preset: Literal["small", "paper"] = "small"
+    """Size of model and pictures; sets the defaults of the fields below."""
+    region: Literal["whole", "nodule"] = "whole"
+    """The whole picture (as the paper), or the nodule's box with a margin."""
+    margin: float = 0.25
+    """Margin on each side of the nodule's box, as a fraction of that side."""
+    image_px: int = 64
+    """Side of the square pictures that the model sees, in pixels."""
+    split: str = "hospital"
+    """``patient``, ``hospital``, ``vendor:NAME``, ``region:NAME``, or ``manifest``."""
+    fold: int = 0
+    """Which fold of a cross-validation, from 1; 0: a single split."""
+    n_folds: int = 0
+    """How many folds the cross-validation has; 0: a single split."""
+    norm: Literal["batch", "group"] = "group"
+    """Normalisation layers; `group` suits small and differing hospitals."""
+    weights: str = ""
+    """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
+    rounds: int = 10
+    """How often the hospitals train and the centre averages."""
+    local_epochs: int = 1
+    """Passes over a hospital's training pictures in one round."""
+    batch_size: int = 16
+    """Pictures in one optimizer step."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """The hospitals' optimizer; fresh in every round."""
+    learning_rate: float = 1e-3
+    """Peak of the hospitals' learning rate; cosine over the rounds after the warm-up."""
+    warmup_rounds: int = 1
+    """Rounds over which the learning rate rises linearly."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 1e-2
+    """Weight decay of the hospitals' optimizer."""
+    rotation_deg: float = 80.0
+    """Augmentation: largest rotation to either side (80: the authors' code)."""
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    """How updates become the next model."""
+    proximal_mu: float = 0.01
+    """FedProx: weight of the pull towards the global model (Li et al. 2020)."""
+    server_learning_rate: float = 0.01
+    """FedAdam: the centre's learning rate (Reddi et al. 2021)."""
+    select_by: str = "loss"
+    """Validation metric that chooses the best round; ``last`` takes the last."""
+    seed: int = 1
+    """Seed of initial weights, splits, batches and augmentation."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where hospitals compute."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass; `auto` takes bf16 where it pays."""
+    threads: int = 0
+    """Threads of one hospital's process; 0: all cores."""
+    min_hospitals: int = 1
+    """Quorum: a round with fewer usable replies stops the study."""
+    wait_s: float = 600.0
+    """How long the centre waits for the quorum to connect, in seconds."""
+    round_deadline_s: float = 3600.0
+    """How long a round waits for replies, in seconds."""
+
+    def __post_init__(self) -> None:
+        for name, expected in get_type_hints(type(self)).items():
+            _check_type(name, getattr(self, name), expected)
+        _check_ranges(self)
+
+    def to_json(self) -> str:
+        """Return the settings as one line of JSON, keys sorted."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Study":
+        """Return the study that `to_json` wrote."""
+        return cls(**_known(json.loads(text), "the study's JSON"))
+
+
+def make_study(**settings: Any) -> Study:
+    """Return the study with a preset's defaults and these settings over them.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type, or out of range.
+
+    >>> make_study(preset="paper").image_px
+    512
+    """
+    _known(settings, "the settings")
+    key = (
+        settings.get("task", "classification"),
+        settings.get("preset", "small"),
+    )
+    if key not in PRESETS:
+        known = ", ".join(f"{task}/{preset}" for task, preset in PRESETS)
+        raise ConfigError(
+            f"no preset {key[1]!r} for task {key[0]!r}; expected one of: {known}"
+        )
+    return Study(**{**PRESETS[key], **settings})
+
+
+def read_study(path: Path | str, **overrides: Any) -> Study:
+    """Return the study in a TOML file, single fields overridden.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the study: {error}") from error
+    return make_study(**{**_known(settings, str(path)), **overrides})
+
+
+def _known(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the settings; raise if one is not a field of `Study`."""
+    known = [field.name for field in dataclasses.fields(Study)]
+    for name in settings:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            guess = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(
+                f"{where}: unknown setting {name!r}.{guess} "
+                f"Known settings: {', '.join(known)}"
+            )
+    return settings
+
+
+def _check_type(name: str, value: object, expected: Any) -> None:
+    if get_origin(expected) is Literal:
+        if value not in get_args(expected):
+            allowed = ", ".join(map(str, get_args(expected)))
+            raise ConfigError(f"{name} is {value!r}; expected one of: {allowed}")
+        return
+    accepted = (int, float) if expected is float else expected
+    if isinstance(value, bool) and expected is not bool:
+        accepted = types.NoneType
+    if not isinstance(value, accepted):
+        raise ConfigError(
+            f"{name} is {value!r}; expected a value of type {expected.__name__}"
+        )
+
+
+def _check_ranges(study: Study) -> None:
+    at_least: dict[str, float] = {
+        "margin": 0, "image_px": 32, "fold": 0, "n_folds": 0, "rounds": 1,
+        "local_epochs": 1, "batch_size": 1, "warmup_rounds": 0, "momentum": 0,
+        "weight_decay": 0, "rotation_deg": 0, "proximal_mu": 0, "seed": 0,
+        "threads": 0, "min_hospitals": 1, "wait_s": 0,
+    }  # fmt: skip
+    for name, least in at_least.items():
+        if not getattr(study, name) >= least:
+            raise ConfigError(
+                f"{name} is {getattr(study, name)}; expected at least {least:g}"
+            )
+    for name in ("learning_rate", "server_learning_rate", "round_deadline_s"):
+        if not getattr(study, name) > 0:
+            raise ConfigError(f"{name} is {getattr(study, name)}; expected more than 0")
+    if study.norm == "batch" and study.image_px < 64:
+        raise ConfigError(
+            f"image_px is {study.image_px} with norm = 'batch': BatchNorm cannot train "
+            "on one picture below 64 px; use at least 64, or norm = 'group'"
+        )
+    if study.fold > study.n_folds:
+        raise ConfigError(f"fold is {study.fold} of n_folds {study.n_folds}")
+    kind, _, name = study.split.partition(":")
+    if kind not in ("patient", "hospital", "vendor", "region", "manifest") or (
+        (kind in ("vendor", "region")) != bool(name)
+    ):
+        raise ConfigError(
+            f"split is {study.split!r}; expected patient, hospital, vendor:NAME, "
+            "region:NAME, or manifest (the manifest's own split column)"
+        )
