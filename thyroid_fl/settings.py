@@ -1,7 +1,8 @@
 """The settings of a study: one frozen value, the same in simulation and deployment.
 
-``read_study`` reads a TOML file into a `Study`; command-line flags override single
-fields; ``Study.to_json`` is what travels to the hospitals and what provenance prints.
+``make_study(**read_settings("study.toml"))`` reads one; command-line flags override
+single fields; ``Study.to_json`` is what travels to the hospitals and what provenance
+prints.
 Unknown settings are refused with the known ones listed.
 """
 
@@ -11,6 +12,7 @@ import tomllib
 import types
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -60,6 +62,8 @@ class Study:
     """Which fold of a cross-validation, from 1; 0: a single split."""
     n_folds: int = 0
     """How many folds the cross-validation has; 0: a single split."""
+    split_seed: int = 1
+    """Seed of the split; the trainings' seeds share one split."""
     norm: Literal["batch", "group"] = "group"
     """Normalisation layers; `group` suits small and differing hospitals."""
     weights: str = ""
@@ -91,7 +95,7 @@ class Study:
     select_by: str = "loss"
     """Validation metric that chooses the best round; ``last`` takes the last."""
     seed: int = 1
-    """Seed of initial weights, splits, batches and augmentation."""
+    """Seed of initial weights, batches and augmentation."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where hospitals compute."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -142,17 +146,55 @@ def make_study(**settings: Any) -> Study:
     return Study(**{**PRESETS[key], **settings})
 
 
-def read_study(path: Path | str, **overrides: Any) -> Study:
-    """Return the study in a TOML file, single fields overridden.
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """Return the settings in a TOML file, as `make_study` takes them.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is unknown or out of range.
+        ConfigError: the file cannot be read, or a setting is unknown.
     """
     try:
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the study: {error}") from error
-    return make_study(**{**_known(settings, str(path)), **overrides})
+    return _known(settings, str(path))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return name and value of ``NAME=VALUE``, the value of its field's type.
+
+    Raises:
+        ConfigError: the text has no ``=``, the name is unknown, or the value is of
+            another type.
+
+    >>> parse_setting("rounds=3")
+    ('rounds', 3)
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"setting {text!r}: expected NAME=VALUE")
+    _known({name: value}, "--set")
+    kind = get_type_hints(Study)[name]
+    try:
+        return name, value if get_origin(kind) is Literal else kind(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is {value!r}; expected a value of type {kind.__name__}"
+        ) from error
+
+
+@lru_cache
+def study_from(text: str) -> Study:
+    """Return the study that a run-config value names.
+
+    Args:
+        text: the study's JSON, the path of a study.toml, or empty for the defaults.
+
+    Raises:
+        ConfigError: as `read_settings` and `make_study`.
+    """
+    if text.startswith("{"):
+        return Study.from_json(text)
+    return make_study(**read_settings(text)) if text else make_study()
 
 
 def _known(settings: dict[str, Any], where: str) -> dict[str, Any]:
@@ -189,7 +231,7 @@ def _check_ranges(study: Study) -> None:
         "margin": 0, "image_px": 32, "fold": 0, "n_folds": 0, "rounds": 1,
         "local_epochs": 1, "batch_size": 1, "warmup_rounds": 0, "momentum": 0,
         "weight_decay": 0, "rotation_deg": 0, "proximal_mu": 0, "seed": 0,
-        "threads": 0, "min_hospitals": 1, "wait_s": 0,
+        "split_seed": 0,        "threads": 0, "min_hospitals": 1, "wait_s": 0,
     }  # fmt: skip
     for name, least in at_least.items():
         if not getattr(study, name) >= least:

@@ -1,0 +1,130 @@
+"""The ClientApp: it only translates messages; the work is in `training` and `inference`.
+
+Messages (Flower's record keys):
+    train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
+        ``arrays`` and ``metrics`` (num-examples, train-loss, n-steps).
+    evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
+"""
+
+import logging
+import zlib
+from collections.abc import Callable
+from functools import lru_cache, wraps
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord
+from flwr.app import RecordDict
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from thyroid_fl.batches import training_batches
+from thyroid_fl.client.inference import predict
+from thyroid_fl.client.site import Site, open_site
+from thyroid_fl.client.training import local_update, make_optimizer
+from thyroid_fl.devices import choose_device, place, set_threads
+from thyroid_fl.settings import Study, study_from
+from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.weights import arrays_of, load_arrays
+
+app = ClientApp()
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Study, Site, RecordDict], RecordDict]
+MODEL_FIELDS = ("task", "preset", "image_px", "norm", "device")
+
+
+def answering(handler: Handler) -> Callable[[Message, Context], Message]:
+    """Open what a message asks for, call the handler, and wrap its records.
+
+    An exception's text may hold a path or a patient: it stays in this hospital's log,
+    and the centre sees only the exception's kind.
+    """
+
+    @wraps(handler)
+    def answer(message: Message, context: Context) -> Message:
+        try:
+            study = study_from(str(context.run_config.get("study", "")))
+            set_threads(study.threads)
+            site = open_site(study, context.node_config)
+            records = handler(study, site, message.content)
+        except Exception as error:
+            log.exception("a request of the centre failed")
+            raise RuntimeError(
+                f"{type(error).__name__} in the hospital; its own log says more"
+            ) from None
+        return Message(records, reply_to=message)
+
+    return answer
+
+
+@app.train()
+@answering
+def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
+    """Train on the site's cases and return the weights; no cases, no weights."""
+    if not len(site.train):
+        return _reply({"num-examples": 0.0}, ArrayRecord())
+    model, config = _global_model(study, asked), asked["config"]
+    optimizer = make_optimizer(
+        model,
+        study,
+        float(config["learning-rate"]),  # type: ignore[arg-type]
+        float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
+    )
+    seed = round_seed(study.seed, int(config["server-round"]), site.name)  # type: ignore[arg-type]
+    batches = training_batches(
+        site.cases,
+        site.train,
+        batch_size=study.batch_size,
+        epochs=study.local_epochs,
+        rotation_deg=study.rotation_deg,
+        seed=seed,
+    )
+    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        update = local_update(model, TASKS[study.task], batches, optimizer, study)
+    arrays = ArrayRecord({name: Array(a) for name, a in arrays_of(model).items()})
+    metrics = {
+        "num-examples": float(len(site.train)),
+        "train-loss": update.loss,
+        "n-steps": float(update.n_steps),
+    }
+    return _reply(metrics, arrays)
+
+
+@app.evaluate()
+@answering
+def evaluate(study: Study, site: Site, asked: RecordDict) -> RecordDict:
+    """Return the loss and the task's sums over the site's validation cases."""
+    if not len(site.val):
+        return _reply({"num-examples": 0.0})
+    task = TASKS[study.task]
+    model = _global_model(study, asked)
+    scores, loss = predict(model, task, site.cases, site.val, study)
+    labels = site.cases.malignant.cpu().numpy()[site.val]
+    metrics = {"num-examples": float(len(site.val)), "loss": loss}
+    return _reply(metrics | task.measure(labels, scores))
+
+
+def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:
+    """Return the seed of one hospital's batches and augmentation in one round."""
+    return np.random.SeedSequence([seed, server_round, zlib.crc32(hospital.encode())])
+
+
+def _reply(metrics: dict[str, float], arrays: ArrayRecord | None = None) -> RecordDict:
+    records = RecordDict({"metrics": MetricRecord(metrics)})
+    if arrays is not None:
+        records["arrays"] = arrays
+    return records
+
+
+def _global_model(study: Study, asked: RecordDict) -> nn.Module:
+    """Return this process's model of the study with the weights that the centre sent."""
+    model = _built(Study(**{name: getattr(study, name) for name in MODEL_FIELDS}))
+    load_arrays(model, {name: a.numpy() for name, a in asked["arrays"].items()})
+    return model
+
+
+@lru_cache(maxsize=1)
+def _built(study: Study) -> nn.Module:
+    return place(build_model(study), choose_device(study.device))

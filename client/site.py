@@ -1,0 +1,167 @@
+"""A hospital's cases as its ClientApp sees them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from thyroid_fl.batches import Cases, IntArray
+from thyroid_fl.devices import choose_device
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.leaks import refuse_leaks
+from thyroid_fl.manifest import read_manifest
+from thyroid_fl.pixels import open_store
+from thyroid_fl.settings import Study
+from thyroid_fl.splits import split_cases
+from thyroid_fl.tasks import TASKS
+
+ALL_HOSPITALS = "all"
+DATA_FIELDS = (
+    "data", "task", "region", "margin", "image_px", "split", "split_seed", "fold",
+    "n_folds", "device",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """The usable cases of a manifest, split, checked for leaks, on the device.
+
+    Attributes:
+        table: one row per case: manifest columns, split, test_set.
+        cases: pixels and labels in the same order.
+        registered: number of pictures in the manifest.
+        left_out: columns image_id, reason.
+    """
+
+    table: pd.DataFrame
+    cases: Cases
+    registered: int
+    left_out: pd.DataFrame
+
+    def rows(self, split: str, hospital: str = ALL_HOSPITALS) -> IntArray:
+        """Return the row numbers of a split, of one hospital or of all."""
+        chosen = self.table["split"] == split
+        if hospital != ALL_HOSPITALS:
+            chosen &= self.table["hospital"] == hospital
+        return np.flatnonzero(chosen).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """One hospital's part of an archive, or the virtual hospital that holds all."""
+
+    name: str
+    cases: Cases
+    train: IntArray
+    val: IntArray
+
+
+def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
+    """Return the cases of the hospital that this node is.
+
+    Args:
+        study: names the data, the view of the pictures, and the split.
+        node_config: ``manifest`` (a hospital's own; else the study's), and in a
+            simulation ``hospital`` (a name, or ``all`` for the pooled arm) or Flower's
+            ``partition-id``, the position in the sorted list of hospitals.
+
+    Raises:
+        ConfigError: there is no such hospital, or no data.
+        ManifestError: the manifest or a picture cannot be used, or the split leaks.
+    """
+    archive = open_archive(study, node_config.get("manifest", study.data))
+    hospitals = sorted(archive.table["hospital"].unique())
+    name = node_config.get("hospital")
+    if name is None:
+        position = int(node_config.get("partition-id", 0))
+        if position >= len(hospitals):
+            raise ConfigError(
+                f"partition {position} of {len(hospitals)} hospitals: set "
+                f"num-supernodes to {len(hospitals)}"
+            )
+        name = hospitals[position]
+    if name != ALL_HOSPITALS and name not in hospitals:
+        raise ConfigError(f"no hospital {name!r} among the {len(hospitals)} here")
+    return Site(
+        name=str(name),
+        cases=archive.cases,
+        train=archive.rows("train", str(name)),
+        val=archive.rows("val", str(name)),
+    )
+
+
+def open_archive(
+    study: Study,
+    manifest: str | Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Archive:
+    """Return a manifest's archive; opened once per process and setting of the data.
+
+    The pixel store lies beside the manifest, in ``pixels/``.
+
+    Raises:
+        ConfigError: the study names no manifest.
+        ManifestError: the manifest or a picture cannot be used, or the split leaks.
+    """
+    settings = {name: getattr(study, name) for name in DATA_FIELDS}
+    settings["data"] = str(manifest)
+    if manifest == "synthetic":
+        raise ConfigError(
+            "data is 'synthetic': write the cohort first with "
+            "thyroid-sim cohort FOLDER, and set data to FOLDER/manifest.parquet"
+        )
+    if progress is not None:
+        _open_store(Study(**settings), progress)
+    return _open_archive(Study(**settings))
+
+
+def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
+    path = Path(study.data)
+    manifest = read_manifest(path)
+    return len(manifest), open_store(
+        manifest,
+        path.parent,
+        path.parent / "pixels",
+        region=study.region,
+        margin=study.margin,
+        image_px=study.image_px,
+        progress=progress,
+    )
+
+
+@lru_cache(maxsize=4)
+def _open_archive(study: Study) -> Archive:
+    registered, store = _open_store(study, lambda done, total: None)
+    table = store.cases.copy()
+    lacking = table[list(TASKS[study.task].needs)].isna().any(axis=1)
+    divided = split_cases(
+        table[~lacking],
+        study.split,
+        seed=study.split_seed,
+        fold=study.fold,
+        n_folds=study.n_folds,
+    )
+    refuse_leaks(divided, store.thumbnails[~lacking.to_numpy()])
+    # A case without its label stays in the table, in no split.
+    columns = ["split", "test_set"]
+    table[columns] = divided[columns].reindex(table.index)
+    unlabelled = table.loc[lacking, ["image_id"]].assign(
+        reason=f"no label for {study.task}"
+    )
+    device = choose_device(study.device)
+    malignant = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
+    return Archive(
+        table=table,
+        cases=Cases(
+            pixels=torch.from_numpy(store.pixels).to(device),
+            malignant=torch.from_numpy(malignant).to(device),
+        ),
+        registered=registered,
+        left_out=pd.concat([store.left_out, unlabelled], ignore_index=True),
+    )

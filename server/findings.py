@@ -1,0 +1,317 @@
+"""What a finished comparison says: its tables, its sentences, its names.
+
+A run folder holds one row per model, test set and metric (`Run`); where several seeds
+or folds were run, rows of seed or fold ``mean`` sum them up, and only those are shown.
+The terminal and the report print the same sentences and the same table.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.predictions import MODEL_COLUMNS
+from thyroid_fl.settings import Study
+
+ARMS = {"federated": 0, "pooled": 1, "single": 2}
+TEST_SETS = ("internal", "external")
+STRATEGIES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedadam": "FedAdam"}
+
+_TEST_SET_WORDS = {
+    "internal": "On new patients of the hospitals that trained (internal)",
+    "external": "On hospitals that took no part in training (external)",
+}
+_SPLIT_WORDS = {
+    "patient": "Patients were drawn at random within all hospitals. The test patients "
+    "are new, their hospitals are not: this shows performance on known hospitals only, "
+    "and says nothing about a hospital that took no part in training.",
+    "hospital": "Whole hospitals were kept out of training. The external test set is "
+    "external validation: it shows what a hospital that took no part may expect, as "
+    "far as the hospitals kept out resemble it. The internal test set holds new "
+    "patients of the hospitals that trained.",
+    "vendor": "All hospitals with scanners of {name} were kept out of training. The "
+    "external test set shows how the models carry over to that one vendor; it says "
+    "nothing about other vendors, nor about new hospitals with a known vendor.",
+    "region": "All hospitals of the region {name} were kept out of training. The "
+    "external test set shows how the models carry over to that one region; patients, "
+    "scanners and readers differ with it and cannot be told apart.",
+    "manifest": "The manifest's own split was used. The test set is external only for "
+    "hospitals without training cases; how they were chosen is not known here.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished comparison, as its folder holds it."""
+
+    name: str
+    study: Study
+    provenance: dict[str, Any]
+    results: pd.DataFrame
+    comparisons: pd.DataFrame
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    hospitals: pd.DataFrame
+
+
+def read_run(folder: Path) -> Run:
+    """Return the comparison in a folder that ``thyroid-sim compare`` wrote.
+
+    Raises:
+        ConfigError: a file of it is missing.
+    """
+    try:
+        return Run(
+            name=folder.resolve().name,
+            study=Study.from_json((folder / "study.json").read_text("utf-8")),
+            provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
+            results=_read_csv(folder / "results.csv"),
+            comparisons=_read_csv(folder / "comparisons.csv"),
+            predictions=pd.read_parquet(folder / "predictions.parquet"),
+            history=_read_csv(folder / "history.csv"),
+            hospitals=_read_csv(folder / "hospitals.csv"),
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{folder}: no finished comparison here: {error.filename} is missing; "
+            f"finish it with `thyroid-sim compare --out {folder}`"
+        ) from error
+
+
+def each(table: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows with columns as attributes; pandas' own type is of no use."""
+    yield from table.itertuples()
+
+
+def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that sum up seeds and folds: the means where there are any."""
+    keys = [
+        column
+        for column in [
+            *MODEL_COLUMNS,
+            "comparison",
+            "test_set",
+            "hospital",
+            "unit",
+            "metric",
+        ]
+        if column in table
+    ]
+    n_means = (table[["fold", "seed"]].astype(str) == "mean").sum(axis=1)
+    most = n_means.groupby([table[key] for key in keys]).transform("max")
+    return table[n_means == most]
+
+
+def main_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary rows of all hospitals together, at patient level."""
+    rows = summary_rows(table)
+    return rows[(rows["hospital"] == "all") & (rows["unit"] == "patient")]
+
+
+def measures(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model, test set, unit and metric, over all hospitals.
+
+    Where a metric has several runs and no row of their mean, value is the mean over
+    the runs, and low and high are the smallest and the largest, not an interval.
+    ``n_runs`` tells them apart.
+    """
+    rows = summary_rows(results)
+    rows = rows[rows["hospital"] == "all"]
+    keys = [*MODEL_COLUMNS, "test_set", "unit", "metric"]
+    found = rows.groupby(keys, sort=False, as_index=False).agg(
+        value=("value", lambda runs: runs.mean(skipna=False)),
+        low=("low", "first"),
+        high=("high", "first"),
+        least=("value", "min"),
+        most=("value", "max"),
+        n=("n", "max"),
+        n_runs=("value", "size"),
+    )
+    found["low"] = found["low"].where(found["n_runs"] == 1, found.pop("least"))
+    found["high"] = found["high"].where(found["n_runs"] == 1, found.pop("most"))
+    return found
+
+
+def model_name(arm: str, strategy: str, budget: str, trained_on: str) -> str:
+    """Return the name of a model in words.
+
+    >>> model_name("single", "", "tuned", "H007")
+    'H007 alone (tuned)'
+    """
+    if arm == "federated":
+        return f"Federated ({STRATEGIES.get(strategy, strategy)})"
+    if arm == "pooled":
+        return "Pooled"
+    return f"{trained_on} alone ({budget})"
+
+
+def opponent(comparison: str, trained_on: str) -> str:
+    """Return the second model of a comparison in words.
+
+    >>> opponent("federated - single (tuned)", "H007")
+    'H007 (tuned)'
+    >>> opponent("fedprox - fedavg", "all")
+    'FedAvg'
+    """
+    other = comparison.partition(" - ")[2]
+    return STRATEGIES.get(other, other.replace("single", trained_on, 1))
+
+
+def split_words(split: str) -> str:
+    """Return in words what a split can and cannot show."""
+    kind, _, name = split.partition(":")
+    return _SPLIT_WORDS[kind].format(name=name)
+
+
+def number(value: float, digits: int = 3, sign: bool = False) -> str:
+    """Return a number with a true minus sign; a dash where it is undefined.
+
+    >>> number(-0.0314), number(0.0314, 2, sign=True), number(float("nan"))
+    ('\u22120.031', '+0.03', '\u2013')
+    """
+    if pd.isna(value):
+        return "\u2013"
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
+
+
+def interval(value: float, low: float, high: float, sign: bool = False) -> str:
+    """Return a number with its interval: ``0.86 (0.83 to 0.89)``, three decimals."""
+    if pd.isna(value) or pd.isna(low):
+        return number(value, sign=sign)
+    limits = f"{number(low, sign=sign)} to {number(high, sign=sign)}"
+    return f"{number(value, sign=sign)} ({limits})"
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what an interval of a difference shows about the federated model."""
+    if pd.isna(low) or pd.isna(high):
+        return "cannot be computed"
+    if low > 0:
+        return "federated better"
+    return "federated worse" if high < 0 else "no difference shown"
+
+
+def headlines(comparisons: pd.DataFrame) -> list[str]:
+    """Return what the comparison shows and does not show, one sentence each.
+
+    The single hospital named is the one that did best on that very test set: chosen
+    in hindsight, in its favour. Only ``tuned`` ones count where there are any.
+
+    Args:
+        comparisons: the table ``comparisons.csv``; patient level, AUC.
+    """
+    rows = main_rows(comparisons)
+    strategies = list(dict.fromkeys(rows["strategy"]))
+    sentences = []
+    for test_set in reversed(TEST_SETS):
+        of_set = rows[rows["test_set"] == test_set]
+        if of_set.empty and test_set == "external":
+            sentences.append(
+                "No hospital was kept out of training: nothing here speaks for a "
+                "hospital outside the federation."
+            )
+        for strategy in strategies:
+            found = _against(of_set[of_set["strategy"] == strategy])
+            name = STRATEGIES.get(strategy, strategy) if len(strategies) > 1 else ""
+            sentences += [_sentence(test_set, name, row) for row in found]
+    return sentences
+
+
+def _against(rows: pd.DataFrame) -> Iterator[Any]:
+    """Yield the hardest single opponent and the pooled model, where there are any."""
+    for kind in ("single (tuned)", "single (matched)"):
+        single = rows[rows["comparison"] == f"federated - {kind}"]
+        if not single.empty:
+            yield next(each(single.sort_values("difference")))
+            break
+    yield from each(rows[rows["comparison"] == "federated - pooled"])
+
+
+def _sentence(test_set: str, strategy: str, row: Any) -> str:
+    federated = f"federated ({strategy})" if strategy else "federated"
+    other = "pooled"
+    if "single" in row.comparison:
+        budget = row.comparison.partition("(")[2].removesuffix(")")
+        other = f"the best single hospital ({row.trained_on}, {budget})"
+    shows = verdict(row.low, row.high)
+    if shows == "federated better" and "matched" in row.comparison:
+        shows += " than at its own few steps, which is no claim of superiority"
+    difference = interval(row.difference, row.low, row.high, sign=True)
+    difference = difference.replace("(", "(95% CI ")
+    return (
+        f"{_TEST_SET_WORDS[test_set]}, {federated} minus {other}: "
+        f"AUC {difference}: {shows}."
+    )
+
+
+def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model: its AUCs per patient, and federated minus it, as text.
+
+    Federated first, then pooled, then the single hospitals, best first. The difference
+    is that of the first strategy, on external hospitals where there are any.
+    """
+    rows = main_rows(results)
+    rows = rows[rows["metric"] == "auc"]
+    test_sets = [name for name in TEST_SETS if name in set(rows["test_set"])]
+    if not test_sets:
+        return pd.DataFrame(columns=["Model"])
+    minus = _differences(comparisons, test_sets[-1])
+    table = []
+    for key, of_model in rows.groupby(MODEL_COLUMNS):
+        arm, strategy, budget, trained_on = map(str, key)
+        tested = {row.test_set: row for row in each(of_model)}
+        line = {"Model": model_name(arm, strategy, budget, trained_on)}
+        for name in test_sets:
+            auc, n = _cells(tested.get(name))
+            line[f"{name.capitalize()} AUC (95% CI)"] = auc
+            line[f"{name.capitalize()} patients (malignant)"] = n
+        minus_column = f"Federated minus it, {test_sets[-1]} (95% CI)"
+        line[minus_column] = minus.get(_which(arm, budget, trained_on), "")
+        best = tested[test_sets[-1]].value if test_sets[-1] in tested else 0.0
+        table.append(((ARMS[arm], budget == "matched", -best), line))
+    return pd.DataFrame([line for _, line in sorted(table, key=lambda entry: entry[0])])
+
+
+def _cells(row: Any) -> tuple[str, str]:
+    if row is None:
+        return "\u2013", "\u2013"
+    return (
+        interval(row.value, row.low, row.high),
+        f"{row.n:,.0f} ({row.n_positive:,.0f})",
+    )
+
+
+def _differences(comparisons: pd.DataFrame, test_set: str) -> dict[Any, str]:
+    """Return `_which` opponent -> the first strategy's difference, as text."""
+    rows = main_rows(comparisons)
+    texts: dict[Any, str] = {}
+    for row in each(rows[rows["test_set"] == test_set]):
+        other = str(row.comparison).removeprefix("federated - ")
+        arm, _, budget = other.removesuffix(")").partition(" (")
+        text = interval(row.difference, row.low, row.high, sign=True)
+        texts.setdefault(_which(arm, budget, row.trained_on), text)
+    return texts
+
+
+def _which(arm: str, budget: str, trained_on: str) -> tuple[str, str, str]:
+    """Return what names an opponent of the federated model."""
+    return arm, budget, trained_on if arm == "single" else "all"
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Return a table with texts as they stand: hospital ``007`` and ``NA`` included."""
+    texts = {
+        "task", *MODEL_COLUMNS, "comparison", "hospital", "test_set", "unit", "metric",
+        "method", "fold", "seed", "region", "vendor", "role",
+    }  # fmt: skip
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype={name: str for name in columns if name in texts},
+        keep_default_na=False,
+        na_values={name: [""] for name in columns if name not in texts},
+    )

@@ -1,0 +1,181 @@
+"""The report of a comparison: one HTML file that needs nothing outside itself.
+
+``write_report`` draws the figures, writes them beside the report with their numbers,
+and sets text, tables and figures by ``report.html.jinja``. The words of what was found
+are those of `findings`, which the terminal prints too.
+"""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from thyroid_fl.server.charts import Chart, save_chart
+from thyroid_fl.server.figures import (
+    MOST_HOSPITALS,
+    difference_figure,
+    hospital_figure,
+    learning_figure,
+    roc_figure,
+    sizes_figure,
+)
+from thyroid_fl.server.findings import (
+    STRATEGIES,
+    TEST_SETS,
+    Run,
+    each,
+    headlines,
+    interval,
+    main_rows,
+    measures,
+    model_name,
+    number,
+    opponent,
+    read_run,
+    split_words,
+    summary_table,
+)
+
+_METRICS = {
+    "auc": "AUC",
+    "auc_within_site": "AUC within hospitals",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "auc_hospital_mean": "Mean AUC over hospitals",
+    "auc_new_hospital": "AUC in a new hospital",
+    "auc_other_hospitals": "AUC, small hospitals",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` and the figures of a finished comparison; return its path.
+
+    Raises:
+        ConfigError: the folder holds no finished comparison.
+    """
+    run = read_run(folder)
+    figures = {}
+    for chart in _charts(run):
+        figures[chart.name] = _inline(save_chart(chart, folder / "figures"))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    template = environment.get_template("report.html.jinja")
+    html = template.render(figures=figures, zip=zip, **_contents(run))
+    path = folder / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(html, encoding="utf-8")
+    return partial.replace(path)
+
+
+def _charts(run: Run) -> list[Chart]:
+    tested = set(run.predictions["test_set"])
+    return [
+        *(roc_figure(run.predictions, [t]) for t in TEST_SETS if t in tested),
+        difference_figure(run.comparisons),
+        hospital_figure(run.results),
+        learning_figure(run.history),
+        sizes_figure(run.hospitals),
+    ]
+
+
+def _contents(run: Run) -> dict[str, Any]:
+    """Return what the template sets, by name."""
+    shown = main_rows(run.results)
+    return {
+        "run": run,
+        "study": run.study,
+        "is_synthetic": bool(run.provenance.get("cohort")),
+        "bayes_auc": run.provenance.get("bayes_auc"),
+        "headlines": headlines(run.comparisons),
+        "split_words": split_words(run.study.split),
+        "has_external": "external" in set(shown["test_set"]),
+        "n_seeds": run.history["seed"].nunique(),
+        "n_folds": run.history["fold"].nunique(),
+        "summary": summary_table(run.results, run.comparisons),
+        "differences": _differences_table(run.comparisons),
+        "measures": _measures_table(run.results),
+        "hospitals": _hospitals_table(run.hospitals),
+        "cohort_counts": _cohort_counts(run.hospitals),
+        "settings": asdict(run.study),
+        "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
+        "methods": sorted(set(run.results["method"]) | set(run.comparisons["method"])),
+        "most_hospitals": MOST_HOSPITALS,
+    }
+
+
+def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per comparison, per patient over all hospitals, as text."""
+    rows = main_rows(comparisons).sort_values(
+        ["test_set", "difference"],
+        ascending=[False, True],  # internal first
+    )
+    lines: dict[str, dict[str, str]] = {}
+    for row in each(rows):
+        first = STRATEGIES.get(row.strategy, row.strategy)
+        name = f"{first} \u2212 {opponent(row.comparison, row.trained_on)}"
+        line = lines.setdefault(name, {"Difference in AUC": name})
+        test_set = row.test_set.capitalize()
+        text = interval(row.difference, row.low, row.high, sign=True)
+        line[f"{test_set} (95% CI)"] = text
+        p_value = "< 0.001" if row.p_value < 0.001 else number(row.p_value)
+        line[f"{test_set}, P"] = p_value
+    return pd.DataFrame(list(lines.values())).fillna("\u2013")
+
+
+def _measures_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model and test set, a column per metric, as text."""
+    lines: dict[Any, dict[str, str]] = {}
+    for row in each(measures(results)):
+        name = model_name(row.arm, row.strategy, row.budget, row.trained_on)
+        line = {"Model": name, "Test set": row.test_set}
+        column = _METRICS.get(row.metric, row.metric)
+        column += " per image" if row.unit == "image" else ""
+        text = interval(row.value, row.low, row.high)
+        lines.setdefault((name, row.test_set), line)[column] = text
+    return pd.DataFrame(list(lines.values())).fillna("\u2013")
+
+
+def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:
+    names = {
+        "hospital": "Hospital",
+        "role": "Part in the study",
+        "region": "Region",
+        "vendor": "Main vendor",
+        "n_patients": "Patients",
+        "n_malignant_patients": "Malignant",
+        "n_images": "Images",
+        "n_train": "Training",
+        "n_val": "Validation",
+        "n_test": "Test",
+    }
+    table = hospitals.rename(columns=names)[list(names.values())]
+    return table.sort_values("Patients", ascending=False)
+
+
+def _cohort_counts(hospitals: pd.DataFrame) -> list[tuple[str, int]]:
+    """Return the numbers of the cohort with their names."""
+    trains = hospitals["role"] == "trainer"
+    return [
+        ("hospitals", len(hospitals)),
+        ("of them trained", int(trains.sum())),
+        ("for external test only", int((~trains).sum())),
+        ("patients", int(hospitals["n_patients"].sum())),
+        ("images", int(hospitals["n_images"].sum())),
+    ]
+
+
+def _inline(path: Path) -> Markup:
+    """Return an SVG file for use within HTML; its ids made unique by its name."""
+    svg = path.read_text(encoding="utf-8")
+    svg = svg[svg.index("<svg") :]  # without XML declaration and DOCTYPE
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{path.stem}-", svg)
+    return Markup(svg)  # our own figure; names in it were escaped by matplotlib

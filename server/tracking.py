@@ -1,0 +1,154 @@
+"""A finished comparison in MLflow: a parent run with the results, one run per model.
+
+Everything stays in the comparison's folder: ``mlflow.db`` (SQLite) and ``mlartifacts``.
+Per-image predictions are never logged: they may be those of real patients.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import shlex
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from thyroid_fl.predictions import MODEL_COLUMNS
+from thyroid_fl.server.findings import (
+    Run,
+    each,
+    main_rows,
+    measures,
+    model_name,
+    opponent,
+    read_run,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ARTIFACTS = (
+    "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
+    "study.json", "provenance.json", "figures",
+)  # fmt: skip
+_PER_ROUND = ("train_loss", "loss", "auc", "n_hospitals", "learning_rate", "seconds")
+_MOST_PER_BATCH = 1000  # MLflow refuses more metrics in one call
+
+
+def log_to_mlflow(folder: Path) -> str:
+    """Log the comparison in a folder; return the command that opens MLflow on it.
+
+    The experiment has the folder's name. Logging the same results again does nothing.
+
+    Raises:
+        ConfigError: the folder holds no finished comparison.
+    """
+    run = read_run(folder)
+    store = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    client = _client(store)
+    experiment = _experiment(client, run.name, folder)
+    fingerprint = hashlib.sha256((folder / "results.csv").read_bytes()).hexdigest()
+    logged = client.search_runs(
+        [experiment], f"tags.results_sha256 = '{fingerprint}'", max_results=1
+    )
+    if not logged:
+        _log(client, experiment, run, folder, fingerprint)
+    command = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
+    return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
+
+
+def _client(store: str) -> "MlflowClient":
+    """Return a client of a store, made if need be; nothing is sent to anyone."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
+    os.environ["DO_NOT_TRACK"] = "true"
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(store)
+
+
+def _experiment(client: "MlflowClient", name: str, folder: Path) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    artifacts = (folder.resolve() / "mlartifacts").as_uri()
+    return str(client.create_experiment(name, artifact_location=artifacts))
+
+
+def _log(
+    client: "MlflowClient", experiment: str, run: Run, folder: Path, fingerprint: str
+) -> None:
+    """Write the parent run and its children; tagged once all is written."""
+    settings = {name: str(value) for name, value in asdict(run.study).items()}
+    parent = client.create_run(experiment, run_name=run.name).info.run_id
+    _log_batch(client, parent, _final_metrics(run), settings)
+    for path in (folder / name for name in ARTIFACTS):
+        if path.is_dir():
+            client.log_artifacts(parent, str(path), path.name)
+        elif path.exists():
+            client.log_artifact(parent, str(path))
+    for training, rounds in run.history.groupby(
+        [*MODEL_COLUMNS, "fold", "seed"], sort=False
+    ):
+        named = dict(
+            zip([*MODEL_COLUMNS, "fold", "seed"], map(str, training), strict=True)
+        )
+        name = model_name(*(named[column] for column in MODEL_COLUMNS))
+        child = client.create_run(
+            experiment,
+            run_name=f"{name}, seed {named['seed']}, fold {named['fold']}",
+            tags={"mlflow.parentRunId": parent},
+        ).info.run_id
+        _log_batch(client, child, _round_metrics(rounds), settings | named)
+        client.set_terminated(child)
+    client.set_tag(parent, "results_sha256", fingerprint)
+    client.set_terminated(parent)
+
+
+def _log_batch(
+    client: "MlflowClient",
+    run_id: str,
+    metrics: list[tuple[str, float, int]],
+    params: dict[str, str],
+) -> None:
+    """Log metrics (name, value, step) and parameters in as few calls as allowed."""
+    from mlflow.entities import Metric, Param
+
+    now_ms = int(time.time() * 1000)
+    client.log_batch(run_id, params=[Param(*item) for item in params.items()])
+    for start in range(0, len(metrics), _MOST_PER_BATCH):
+        batch = metrics[start : start + _MOST_PER_BATCH]
+        client.log_batch(
+            run_id, [Metric(name, value, now_ms, step) for name, value, step in batch]
+        )
+
+
+def _final_metrics(run: Run) -> list[tuple[str, float, int]]:
+    """Return value, low and high of what is known over all hospitals together."""
+    metrics = []
+    for row in each(measures(run.results)):
+        name = model_name(row.arm, row.strategy, row.budget, row.trained_on)
+        metric = f"{row.metric} per {row.unit}/{row.test_set}/{name}"
+        metrics += _limits(metric, row.value, row)
+    for row in each(main_rows(run.comparisons)):
+        name = f"{row.strategy} minus {opponent(row.comparison, row.trained_on)}"
+        metrics += _limits(f"difference/{row.test_set}/{name}", row.difference, row)
+    return metrics
+
+
+def _limits(name: str, value: float, row: Any) -> list[tuple[str, float, int]]:
+    name = re.sub(r"[^\w ./:-]", "", name)  # MLflow takes no other characters
+    numbers = {name: value, f"{name}/low": row.low, f"{name}/high": row.high}
+    return [(key, float(number), 0) for key, number in numbers.items()]
+
+
+def _round_metrics(rounds: pd.DataFrame) -> list[tuple[str, float, int]]:
+    return [
+        (name, float(value), int(step))
+        for name in _PER_ROUND
+        for step, value in zip(rounds["round"], rounds[name], strict=True)
+    ]

@@ -1,0 +1,166 @@
+"""The three arms of a comparison, as one function over federations of different size.
+
+Pooled is a federation of one virtual hospital that holds everything; single is a
+federation of one hospital; all run the same rounds from the same start.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from flwr.app import Message
+
+from thyroid_fl.client.app import app as client_app
+from thyroid_fl.client.inference import predict
+from thyroid_fl.client.site import ALL_HOSPITALS, Archive
+from thyroid_fl.devices import choose_device, place, set_threads
+from thyroid_fl.server.app import app as server_app
+from thyroid_fl.settings import Study
+from thyroid_fl.simulation.grid import run_in_process
+from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.weights import load_arrays, read_weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One model to train: which hospitals take part, and with which settings."""
+
+    arm: str
+    """federated, pooled or single."""
+    budget: str
+    """single: matched (its own steps in the federation) or tuned (pooled's steps)."""
+    trained_on: str
+    """A hospital's name, or ``all``."""
+    hospitals: tuple[str, ...]
+    """The nodes of the federation; ``all`` is one node that holds everything."""
+    study: Study
+
+    @property
+    def strategy(self) -> str:
+        """The federated strategy; empty for an arm that averages nothing."""
+        return self.study.strategy if self.arm == "federated" else ""
+
+    @property
+    def folder(self) -> str:
+        """Name of the training's folder, unique within a comparison."""
+        parts = [self.arm, self.strategy, self.budget, self.trained_on]
+        name = "-".join(part for part in parts if part)
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        return f"{safe}-seed{self.study.seed}-fold{self.study.fold}"
+
+    @property
+    def n_messages(self) -> int:
+        """Requests to hospitals: a training a round; a validation too, and at start."""
+        return len(self.hospitals) * (2 * self.study.rounds + 1)
+
+
+def plan(
+    study: Study,
+    archive: Archive,
+    *,
+    strategies: Sequence[str],
+    n_singles: int,
+    n_tuned: int,
+) -> list[Training]:
+    """Return the trainings of one seed and fold: federated, pooled, then singles.
+
+    Args:
+        study: settings of the federated arm.
+        archive: the cases, split.
+        strategies: one federated training each.
+        n_singles: how many hospitals, the largest first, also train alone at their
+            own steps in the federation (matched).
+        n_tuned: how many of them also get up to pooled's steps and keep the best
+            round on their own validation (tuned).
+    """
+    n_pictures = (
+        archive.table.loc[archive.table["split"] == "train", "hospital"]
+        .value_counts()
+        .sort_index()
+        .sort_values(ascending=False, kind="stable")
+    )
+    alone = dataclasses.replace(study, strategy="fedavg", min_hospitals=1)
+    trainings = [
+        Training(
+            arm="federated",
+            budget="",
+            trained_on=ALL_HOSPITALS,
+            hospitals=tuple(sorted(n_pictures.index)),
+            study=dataclasses.replace(study, strategy=strategy),
+        )
+        for strategy in strategies
+    ]
+    trainings.append(
+        Training(
+            arm="pooled",
+            budget="",
+            trained_on=ALL_HOSPITALS,
+            hospitals=(ALL_HOSPITALS,),
+            study=alone,
+        )
+    )
+    for budget, n in (("matched", n_singles), ("tuned", n_tuned)):
+        for hospital in n_pictures.index[:n]:
+            times = n_pictures.sum() // n_pictures[hospital] if budget == "tuned" else 1
+            own = dataclasses.replace(alone, local_epochs=study.local_epochs * times)
+            if not len(archive.rows("val", hospital)):
+                own = dataclasses.replace(own, select_by="last")
+            trainings.append(
+                Training(
+                    arm="single",
+                    budget=budget,
+                    trained_on=hospital,
+                    hospitals=(hospital,),
+                    study=own,
+                )
+            )
+    return trainings
+
+
+def train(training: Training, folder: Path, on_reply: Callable[[Message], None]) -> None:
+    """Run the ServerApp and the hospitals' ClientApps in this process.
+
+    The folder gets checkpoints and ``model.safetensors``; a folder of the same
+    training that was interrupted is continued.
+    """
+    run_in_process(
+        server_app,
+        client_app,
+        [{"hospital": name} for name in training.hospitals],
+        {"study": training.study.to_json(), "out": str(folder)},
+        on_reply,
+    )
+
+
+def predictions(training: Training, folder: Path, archive: Archive) -> pd.DataFrame:
+    """Return one row per validation and test picture with the trained model's score."""
+    study = training.study
+    set_threads(study.threads)
+    device = choose_device(study.device)
+    model = build_model(dataclasses.replace(study, weights=""))
+    state = read_weights(folder / "model.safetensors")
+    load_arrays(model, {name: tensor.numpy() for name, tensor in state.items()})
+    held_out = archive.table["split"].isin(["val", "test"])
+    rows = held_out.to_numpy().nonzero()[0]
+    scores, _ = predict(
+        place(model, device), TASKS[study.task], archive.cases, rows, study
+    )
+    columns = [
+        "split", "test_set", "image_id", "patient_id", "hospital", "vendor", "malignant",
+    ]  # fmt: skip
+    table = archive.table.loc[held_out, columns].reset_index(drop=True)
+    table["malignant"] = table["malignant"].astype(int)
+    described = {
+        "task": study.task,
+        "arm": training.arm,
+        "strategy": training.strategy,
+        "budget": training.budget,
+        "trained_on": training.trained_on,
+        "fold": study.fold,
+        "seed": study.seed,
+    }
+    for position, (name, value) in enumerate(described.items()):
+        table.insert(position, name, value)
+    return table.assign(score=scores)

@@ -1,0 +1,125 @@
+"""``thyroid-sim``: the comparison on one machine, and the synthetic cohort."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from thyroid_fl.console import Debug, error_edge, progress_bar
+
+main = typer.Typer(
+    help="Federated learning for thyroid-nodule ultrasound, simulated on one machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+@main.command()
+def compare(
+    data: Annotated[
+        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
+    ] = "",
+    study: Annotated[
+        Path | None, typer.Option(help="A study.toml; the options here override it.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="classification")] = None,
+    preset: Annotated[str | None, typer.Option(help="small or paper")] = None,
+    region: Annotated[str | None, typer.Option(help="whole or nodule")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="patient, hospital, vendor:NAME, region:NAME or manifest"),
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option(help="Federated strategies, separated by commas.")
+    ] = "fedavg",
+    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 1,
+    folds: Annotated[int, typer.Option(help="Folds; 0: a single split.")] = 0,
+    singles: Annotated[
+        int, typer.Option(help="How many hospitals, largest first, train alone.")
+    ] = 8,
+    tuned: Annotated[
+        int, typer.Option(help="How many of them also get pooled's steps.")
+    ] = 1,
+    scale: Annotated[
+        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
+    ] = 0.15,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of the federation.")] = None,
+    image_px: Annotated[int | None, typer.Option(help="Side of the pictures.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Pretrained weights.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; 0: all cores.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting of a study: NAME=VALUE."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
+        "runs/comparison"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Train federated, alone and pooled; say how they differ, with intervals.
+
+    An interrupted comparison goes on when called again with the same options.
+    """
+    with error_edge(debug=debug):
+        # Imported here: --help answers at once, without torch.
+        from thyroid_fl.server.findings import headlines
+        from thyroid_fl.settings import parse_setting, read_settings
+        from thyroid_fl.simulation import compare as comparison
+
+        options = {
+            "data": data or None, "task": task, "preset": preset, "region": region,
+            "split": split, "rounds": rounds, "image_px": image_px, "weights": weights,
+            "device": device, "threads": threads,
+        }  # fmt: skip
+        settings = read_settings(study) if study else {}
+        settings |= {k: v for k, v in options.items() if v is not None}
+        settings |= dict(map(parse_setting, set_ or []))
+        done = comparison.compare(
+            out=out,
+            strategies=tuple(strategies.split(",")),
+            seeds=seeds,
+            folds=folds,
+            singles=singles,
+            tuned=tuned,
+            scale=scale,
+            **settings,
+        )
+        _print_table(done.table)
+        console = Console()
+        for line in headlines(done.comparisons):
+            console.print(line)
+        console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
+        console.print(f"MLflow: {done.mlflow_command}", soft_wrap=True)
+
+
+@main.command()
+def cohort(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the cohort.")],
+    scale: Annotated[float, typer.Option(help="1: the paper's 10 023 patients.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 1,
+    picture_px: Annotated[int, typer.Option(help="Side of the pictures.")] = 96,
+    debug: Debug = False,
+) -> None:
+    """Write the synthetic 208-hospital cohort: pictures, masks, manifest."""
+    with error_edge(debug=debug):
+        from thyroid_fl.simulation.cohort_pictures import open_cohort
+
+        with progress_bar("drawing pictures") as show:
+            manifest = open_cohort(
+                folder, scale=scale, seed=seed, picture_px=picture_px, progress=show
+            )
+        typer.echo(manifest)
+
+
+def _print_table(frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821
+    table = Table(*map(str, frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""The comparison: federated, alone and pooled, over seeds and folds, in one folder.
+
+``compare`` is what ``thyroid-sim compare`` and Jupyter call. It can be interrupted and
+called again with the same settings: trained models are kept, a half-trained one goes on
+from its last round.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from thyroid_fl.client.site import Archive, open_archive
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.server.findings import read_run, summary_table
+from thyroid_fl.server.report import write_report
+from thyroid_fl.server.tracking import log_to_mlflow
+from thyroid_fl.settings import Study, make_study
+from thyroid_fl.simulation.arms import Training, plan, predictions, train
+from thyroid_fl.simulation.cohort_pictures import open_cohort
+from thyroid_fl.simulation.progress import Progress
+from thyroid_fl.simulation.provenance import provenance
+from thyroid_fl.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The folder of a finished comparison, and its tables.
+
+    Attributes:
+        folder: report.html, figures, CSV files, MLflow store.
+        table: one row per model: internal and external AUC with intervals.
+        results: every estimate (results.csv).
+        comparisons: federated minus single and minus pooled (comparisons.csv).
+        mlflow_command: the command that opens the runs in MLflow.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    results: pd.DataFrame
+    comparisons: pd.DataFrame
+    mlflow_command: str
+
+    def plot(self) -> "Figure":
+        """Return the figure of the differences with their intervals."""
+        from thyroid_fl.server.figures import difference_figure
+
+        return difference_figure(self.comparisons)
+
+    def _repr_html_(self) -> str:
+        report = self.folder / "report.html"
+        return f"{self.table.to_html(index=False)}<p>Report: <code>{report}</code></p>"
+
+
+def compare(
+    *,
+    data: str | Path = SYNTHETIC,
+    out: str | Path = "runs/comparison",
+    strategies: Sequence[str] = ("fedavg",),
+    seeds: int = 1,
+    folds: int = 0,
+    singles: int = 8,
+    tuned: int = 1,
+    scale: float = 0.15,
+    progress: bool = True,
+    **settings: Any,
+) -> Comparison:
+    """Train the three arms and say how they differ, with intervals.
+
+    Args:
+        data: a manifest, or ``synthetic``: the 208-hospital cohort.
+        out: folder of all outputs; the same folder continues an interrupted run.
+        strategies: federated strategies to train.
+        seeds: number of trainings with different seeds, 1, 2, ...
+        folds: folds of a cross-validation (the dataset's official ones where its
+            manifest has them), or 0 for a single split.
+        singles: how many hospitals, the largest first, also train alone.
+        tuned: how many of them also get up to pooled's number of steps.
+        scale: size of the synthetic cohort; 1 is the paper's 10 023 patients.
+        progress: show progress on stderr.
+        settings: fields of `Study`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range, or ``out`` holds another
+            comparison.
+        ManifestError: the manifest or a picture cannot be used, or a split leaks.
+    """
+    study = make_study(**settings)
+    _check(strategies, seeds, folds, singles, tuned)
+    out = Path(out)
+    started = time.time()
+    with Progress(enabled=progress) as shown:
+        manifest, about_cohort = _manifest(data, out, scale, shown)
+        study = dataclasses.replace(study, data=str(manifest))
+        studies = [
+            dataclasses.replace(study, seed=seed, fold=fold, n_folds=folds)
+            for fold in (range(1, folds + 1) if folds else [0])
+            for seed in range(1, seeds + 1)
+        ]
+        claimed = {"strategies": list(strategies), "seeds": seeds, "folds": folds}
+        claimed |= {"singles": singles, "tuned": tuned}
+        _claim(out, study, claimed)
+        tables = _train_all(studies, out, strategies, singles, tuned, shown)
+        shown.step("evaluating")
+        _write_tables(out, *tables)
+        facts = provenance(manifest, started) | claimed | about_cohort
+        _write_json(out / "provenance.json", facts)
+        shown.step("writing the report")
+        write_report(out)
+        shown.step("logging to MLflow")
+        mlflow_command = log_to_mlflow(out)
+    return open_comparison(out, mlflow_command)
+
+
+def open_comparison(folder: str | Path, mlflow_command: str = "") -> Comparison:
+    """Return a finished comparison from its folder.
+
+    Raises:
+        ConfigError: the folder holds no finished comparison.
+    """
+    run = read_run(Path(folder))
+    return Comparison(
+        folder=Path(folder),
+        table=summary_table(run.results, run.comparisons),
+        results=run.results,
+        comparisons=run.comparisons,
+        mlflow_command=mlflow_command,
+    )
+
+
+def _check(
+    strategies: Sequence[str], seeds: int, folds: int, singles: int, tuned: int
+) -> None:
+    for name in strategies:
+        if name not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise ConfigError(f"no strategy {name!r}; expected some of: {known}")
+    if not strategies or seeds < 1:
+        raise ConfigError("at least one strategy and one seed are needed")
+    if folds == 1 or folds < 0 or singles < 0 or not 0 <= tuned <= singles:
+        raise ConfigError(
+            f"folds is {folds} (0, or at least 2), singles {singles}, tuned {tuned} "
+            "(at most singles)"
+        )
+
+
+def _manifest(
+    data: str | Path, out: Path, scale: float, shown: Progress
+) -> tuple[Path, dict[str, Any]]:
+    """Return the manifest, the synthetic cohort's written first, and its facts."""
+    if str(data) != SYNTHETIC:
+        return Path(data).resolve(), {"cohort": None, "bayes_auc": None}
+    manifest = open_cohort(
+        out.resolve() / "cohort", scale=scale, progress=shown.counter("drawing pictures")
+    )
+    return manifest, json.loads((manifest.parent / "cohort.json").read_text())
+
+
+def _claim(out: Path, study: Study, claimed: dict[str, Any]) -> None:
+    """Write the comparison's settings into the folder, or check that they are its own."""
+    contents = {"study.json": json.loads(study.to_json()), "comparison.json": claimed}
+    for name, content in contents.items():
+        path = out / name
+        before = json.loads(path.read_text()) if path.exists() else content
+        differing = sorted(k for k in content if before.get(k) != content[k])
+        if differing:
+            raise ConfigError(
+                f"{out} holds a comparison with other settings ({', '.join(differing)})"
+                ": choose another --out, or remove the folder"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        _write_json(out / name, content)
+
+
+def _train_all(
+    studies: Sequence[Study],
+    out: Path,
+    strategies: Sequence[str],
+    singles: int,
+    tuned: int,
+    shown: Progress,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return predictions, history and hospitals of all trainings, training as needed."""
+    plans = []
+    for study in studies:
+        archive = open_archive(
+            study, study.data, progress=shown.counter("preparing pictures")
+        )
+        chosen = plan(
+            study, archive, strategies=strategies, n_singles=singles, n_tuned=tuned
+        )
+        plans += [(training, archive) for training in chosen]
+    shown.plan(sum(training.n_messages for training, _ in plans))
+    tables, histories = [], []
+    for training, archive in plans:
+        folder = out / "trainings" / training.folder
+        tables.append(_trained(training, folder, archive, shown))
+        histories.append(_history(training, folder))
+    hospitals = _hospitals(plans[0][1])
+    return (
+        pd.concat(tables, ignore_index=True),
+        pd.concat(histories, ignore_index=True),
+        hospitals,
+    )
+
+
+def _trained(
+    training: Training, folder: Path, archive: Archive, shown: Progress
+) -> pd.DataFrame:
+    """Return a training's predictions, from its folder if it is finished."""
+    path = folder / "predictions.parquet"
+    shown.step(training.folder)
+    if not path.exists():
+        train(training, folder, shown.on_reply)
+        table = predictions(training, folder, archive)
+        table.to_parquet(path.with_suffix(".partial"))
+        path.with_suffix(".partial").replace(path)
+    shown.finished(training.n_messages)
+    return pd.read_parquet(path)
+
+
+def _history(training: Training, folder: Path) -> pd.DataFrame:
+    history = pd.read_csv(folder / "history.csv")
+    described = {
+        "arm": training.arm,
+        "strategy": training.strategy,
+        "budget": training.budget,
+        "trained_on": training.trained_on,
+        "fold": training.study.fold,
+        "seed": training.study.seed,
+    }
+    for position, (name, value) in enumerate(described.items()):
+        history.insert(position, name, value)
+    return history
+
+
+def _hospitals(archive: Archive) -> pd.DataFrame:
+    """Return one row per hospital: size, prevalence, vendor, and its part in the study."""
+    table = archive.table
+    patients = table.drop_duplicates("patient_id").groupby("hospital")
+    counts = table.pivot_table(
+        index="hospital", columns="split", values="image_id", aggfunc="count"
+    ).reindex(columns=["train", "val", "test"])
+    hospitals = pd.DataFrame(
+        {
+            "region": table.groupby("hospital")["region"].first(),
+            "vendor": table.groupby("hospital")["vendor"].agg(_most_frequent),
+            "n_patients": patients.size(),
+            "n_images": table.groupby("hospital").size(),
+            "n_malignant_patients": patients["malignant"].sum(),
+        }
+    ).join(counts.fillna(0).astype(int).add_prefix("n_"))
+    is_trainer = hospitals["n_train"] > 0
+    hospitals["role"] = is_trainer.map({True: "trainer", False: "external test"})
+    return hospitals.sort_values("n_patients", ascending=False).reset_index()
+
+
+def _most_frequent(values: pd.Series) -> Any:
+    present = values.dropna()
+    return present.mode().iloc[0] if len(present) else None
+
+
+def _write_tables(
+    out: Path, scores: pd.DataFrame, history: pd.DataFrame, hospitals: pd.DataFrame
+) -> None:
+    scores.to_parquet(out / "predictions.parquet")
+    history.to_csv(out / "history.csv", index=False)
+    hospitals.to_csv(out / "hospitals.csv", index=False)
+    results_table(scores).to_csv(out / "results.csv", index=False)
+    comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2, sort_keys=True))
+    partial.replace(path)

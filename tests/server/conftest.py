@@ -1,0 +1,89 @@
+"""A toy federation: hospitals move a vector towards their own target."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from thyroid_fl.server.checkpoint import Progress
+from thyroid_fl.server.rounds import run_rounds
+from thyroid_fl.settings import Study, make_study
+from thyroid_fl.simulation.grid import InProcessGrid
+from thyroid_fl.strategies import make_strategy
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+
+INITIAL = {
+    "w": np.zeros(40, "f4"),
+    "bn.running_var": np.ones(3, "f4"),
+    "scalar": np.array(0.5, "f4"),
+}
+HOSPITALS = [{"hospital": k, "target": float(k), "n": 10 * k} for k in (1, 2, 3)]
+
+
+def no_fault(hospital: int, server_round: int) -> None:
+    """Let every hospital train."""
+
+
+def make_app(fault: Callable[[int, int], None] = no_fault) -> ClientApp:
+    """Return the hospitals' app; ``fault(hospital, round)`` may raise in training."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        config, site = message.content["config"], context.node_config
+        fault(site["hospital"], config["server-round"])
+        rng = np.random.default_rng([config["server-round"], site["hospital"]])
+        arrays = {
+            k: a + np.float32(10 * config["learning-rate"]) * (site["target"] - a)
+            + rng.normal(0, 0.01, a.shape)
+            for k, a in arrays_of_record(message.content["arrays"]).items()
+        }  # fmt: skip
+        metrics = MetricRecord({"num-examples": site["n"], "train-loss": 0.5})
+        arrays = record_of({k: a.astype("f4") for k, a in arrays.items()})
+        return Message(
+            RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message
+        )
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        w = message.content["arrays"]["w"].numpy()
+        metrics = {
+            "num-examples": context.node_config["n"],
+            "loss": float(np.mean((w - context.node_config["target"]) ** 2)),
+            "auc-concordant": 3.0,
+            "auc-pairs": 4.0,
+        }
+        return Message(RecordDict({"m": MetricRecord(metrics)}), reply_to=message)
+
+    return app
+
+
+def run_study(
+    out: Path,
+    app: ClientApp | None = None,
+    grid: Grid | None = None,
+    study: Study | None = None,
+    **settings: Any,
+) -> Progress:
+    """Run a toy study of 4 rounds in a folder."""
+    given = {"rounds": 4, "learning_rate": 0.05, "wait_s": 0.1, **settings}
+    study = study or make_study(**given)
+    grid = grid or InProcessGrid(app or make_app(), HOSPITALS)
+    return run_rounds(grid, study, make_strategy(study), record_of(INITIAL), out)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Progress]:
+    """Return `run_study`; its folder is named by ``out``."""
+    return lambda app=None, out="out", **given: run_study(tmp_path / out, app, **given)
+
+
+@pytest.fixture
+def toy_app() -> Callable[..., ClientApp]:
+    """Return `make_app`."""
+    return make_app

@@ -1,0 +1,171 @@
+"""A folder as ``thyroid-sim compare`` writes it: drawn scores, the real tables."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.predictions import Model
+from thyroid_fl.settings import make_study
+
+HOSTILE = "H003 <script>alert(1)</script> & Söhne"
+MODELS = {  # model: its AUC on internal and external hospitals, about
+    Model("federated", "fedavg", "", "all"): (0.90, 0.88),
+    Model("federated", "fedprox", "", "all"): (0.89, 0.88),
+    Model("pooled", "", "", "all"): (0.90, 0.885),
+    Model("single", "", "tuned", "H000"): (0.80, 0.72),
+    Model("single", "", "matched", "H000"): (0.74, 0.70),
+    Model("single", "", "matched", "H001"): (0.73, 0.68),
+    Model("single", "", "matched", HOSTILE): (0.70, 0.66),
+}
+PROVENANCE: dict[str, Any] = {
+    "command": "thyroid-sim compare --seeds 2 --out 'demo study'",
+    "versions": {"thyroid-fl": "0.1.0", "torch": "2.15.0", "python": "3.11.2"},
+    "machine": {"processor": "Some CPU", "cores": 2, "device": "cpu"},
+    "manifest_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0",
+    "git_commit": None,
+    "started": "2026-01-05T10:00:00+0000",
+    "seconds": 243.2,
+    "strategies": ["fedavg"],
+    "seeds": 2,
+    "folds": 0,
+    "cohort": {"scale": 0.15, "east_coast": ["Beijing", "Shanghai"]},
+    "bayes_auc": 0.931,
+}
+
+
+@pytest.fixture(scope="session")
+def study_folder(write_study: Callable[..., Path]) -> Path:
+    """Return a finished study: 40 hospitals, 6 models, 2 seeds."""
+    return write_study("demo study")
+
+
+@pytest.fixture(scope="session")
+def write_study(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that writes a study with this name and these choices."""
+    root = tmp_path_factory.mktemp("runs")
+
+    def write(
+        name: str,
+        *,
+        seeds: int = 2,
+        strategies: tuple[str, ...] = ("fedavg",),
+        provenance: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Path:
+        return _write(root / name, seeds, strategies, provenance or {}, settings)
+
+    return write
+
+
+def _write(
+    folder: Path,
+    seeds: int,
+    strategies: tuple[str, ...],
+    provenance: dict[str, Any],
+    settings: dict[str, Any],
+) -> Path:
+    folder.mkdir(parents=True)
+    study = make_study(rounds=8, **settings)
+    models = {m: auc for m, auc in MODELS.items() if m.strategy in ("", *strategies)}
+    hospitals = _hospitals(n_external=0 if study.split == "patient" else 8)
+    cases = _cases(hospitals)
+    runs = [(seed, *item) for seed in range(1, seeds + 1) for item in models.items()]
+    predictions = pd.concat([_scored(cases, *run) for run in runs], ignore_index=True)
+    history = pd.concat([_history(*run, study.rounds) for run in runs])
+    predictions.to_parquet(folder / "predictions.parquet")
+    results_table(predictions).to_csv(folder / "results.csv", index=False)
+    comparisons_table(predictions).to_csv(folder / "comparisons.csv", index=False)
+    history.to_csv(folder / "history.csv", index=False)
+    hospitals.to_csv(folder / "hospitals.csv", index=False)
+    (folder / "study.json").write_text(study.to_json())
+    (folder / "provenance.json").write_text(json.dumps(PROVENANCE | provenance))
+    return folder
+
+
+def _hospitals(n_external: int, n: int = 40) -> pd.DataFrame:
+    random = np.random.default_rng(7)
+    size = np.sort(random.lognormal(3.6, 1.0, n).astype(int) + 6)[::-1]
+    others = random.permutation(np.arange(4, n))
+    is_external = np.isin(np.arange(n), others[:n_external])
+    names = [f"H{i:03d}" for i in range(n)]
+    names[3] = HOSTILE
+    return pd.DataFrame(
+        {
+            "hospital": names,
+            "region": random.choice(["east_coast", "inland"], n),
+            "vendor": random.choice(["GE", "Philips", "Mindray"], n),
+            "n_patients": size,
+            "n_images": size * 2,
+            "n_malignant_patients": (size * 0.62).astype(int),
+            "role": np.where(is_external, "external test", "trainer"),
+            "n_train": np.where(is_external, 0, size),
+            "n_val": np.where(is_external, 0, size // 2),
+            "n_test": np.where(is_external, size * 2, size // 2),
+        }
+    )
+
+
+def _cases(hospitals: pd.DataFrame) -> pd.DataFrame:
+    """Return two images of every validation and test patient, with their difficulty."""
+    random = np.random.default_rng(3)
+    parts = []
+    for row in hospitals.itertuples():
+        is_external = row.role == "external test"
+        n = row.n_patients if is_external else row.n_patients // 2
+        patients = pd.DataFrame(
+            {
+                "patient_id": [f"{row.hospital}-{i}" for i in range(n)],
+                "malignant": (random.random(n) < 0.62).astype(int),
+                "ease": random.normal(size=n),
+                "split": np.where(np.arange(n) % 4 < 3 + is_external, "test", "val"),
+                "test_set": "external" if is_external else "internal",
+            }
+        )
+        parts.append(patients.assign(hospital=row.hospital, vendor=row.vendor))
+    patients = pd.concat(parts)
+    images = pd.concat([patients, patients], ignore_index=True)
+    return images.assign(image_id=[f"i{i}" for i in range(len(images))])
+
+
+def _scored(
+    cases: pd.DataFrame, seed: int, model: Model, auc: tuple[float, float]
+) -> pd.DataFrame:
+    """Return binormal scores around each patient's own difficulty."""
+    random = np.random.default_rng([seed, *map(ord, "".join(model))])
+    separation = norm.ppf(np.where(cases["test_set"] == "internal", *auc)) * 2**0.5
+    noise = 0.8 * cases["ease"] + 0.6 * random.normal(size=len(cases))
+    return cases.drop(columns="ease").assign(
+        task="classification",
+        **model._asdict(),
+        fold=0,
+        seed=seed,
+        score=norm.cdf((separation * cases["malignant"] + noise) / 2),
+    )
+
+
+def _history(
+    seed: int, model: Model, auc: tuple[float, float], rounds: int
+) -> pd.DataFrame:
+    progress = 1 - np.exp(-np.arange(rounds + 1) / 3)
+    return pd.DataFrame(
+        {
+            **model._asdict(),
+            "fold": 0,
+            "seed": seed,
+            "round": np.arange(rounds + 1),
+            "train_loss": 0.7 - 0.3 * progress,
+            "loss": 0.7 - 0.3 * (auc[0] - 0.4) * progress,
+            "auc": 0.5 + (auc[0] - 0.5) * progress,
+            "n_hospitals": 32 if model.arm == "federated" else 1,
+            "n_examples": 1200,
+            "seconds": 3.0,
+            "learning_rate": 1e-3,
+        }
+    )

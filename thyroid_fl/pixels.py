@@ -1,0 +1,216 @@
+"""Pictures decoded once: cropped, letterboxed, uint8, memory-mapped.
+
+A `PixelStore` is made once from a manifest and read in every epoch, round and arm.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from thyroid_fl.errors import ManifestError
+from thyroid_fl.leaks import thumbnail
+
+Picture = NDArray[np.uint8]
+Crop = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """What of a picture the model sees."""
+
+    region: str
+    margin: float
+    image_px: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PixelStore:
+    """Usable pictures of a manifest at the study's size.
+
+    Attributes:
+        cases: one row per usable picture, the manifest's columns, and the transform
+            ``crop`` [x0, y0, x1, y1] (pixels of the file), ``scale`` (store pixels a
+            file pixel), ``left``, ``top`` (letterbox offset in the store).
+        pixels: (N, H, W) uint8, memory-mapped; 0 outside the picture.
+        thumbnails: (N, 64, 64) uint8, the whole picture, for the leak gate.
+        left_out: columns image_id, reason: registered pictures that are not here.
+    """
+
+    cases: pd.DataFrame
+    pixels: Picture
+    thumbnails: Picture
+    left_out: pd.DataFrame
+
+
+def open_store(
+    cases: pd.DataFrame,
+    pictures: Path,
+    cache: Path,
+    *,
+    region: str,
+    margin: float,
+    image_px: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PixelStore:
+    """Return the store of these cases, made in ``cache`` if it is not there yet.
+
+    Args:
+        cases: manifest rows; their ``image`` is relative to ``pictures``.
+        pictures: the manifest's folder.
+        cache: folder of stores; one sub-folder each, named by what decides its content.
+        region: ``whole`` picture or ``nodule``: the boxes' union with a margin.
+        margin: margin on each side, as a fraction of that side.
+        image_px: side of the store's square pictures, in pixels.
+        progress: called with pictures done and all.
+
+    Raises:
+        ManifestError: a picture cannot be read, or no picture is usable.
+    """
+    view = View(region=region, margin=margin, image_px=image_px)
+    folder = cache / f"{region}-{image_px}-{_fingerprint(cases, pictures, view)}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
+        try:
+            _build(cases, pictures, building, view, progress)
+            with suppress(OSError):  # another process was faster
+                building.rename(folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return PixelStore(
+        cases=pd.read_parquet(folder / "cases.parquet"),
+        # Copy-on-write: torch wants writable memory; nothing writes, nothing is read yet.
+        pixels=np.load(folder / "pixels.npy", mmap_mode="c"),
+        thumbnails=np.load(folder / "thumbnails.npy", mmap_mode="r"),
+        left_out=pd.read_parquet(folder / "left_out.parquet"),
+    )
+
+
+def letterbox(picture: Image.Image, px: int) -> tuple[Picture, float, int, int]:
+    """Return the picture in a black square of ``px`` pixels, aspect kept.
+
+    Returns:
+        The square (px, px) uint8, the scale (square pixels a picture pixel), and the
+        picture's left and top offset in the square, in pixels.
+    """
+    scale = px / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    left, top = (px - width) // 2, (px - height) // 2
+    square = np.zeros((px, px), np.uint8)
+    square[top : top + height, left : left + width] = np.asarray(
+        picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3)
+    )
+    return square, scale, left, top
+
+
+def nodule_crop(boxes: tuple[Crop, ...], margin: float, size: tuple[int, int]) -> Crop:
+    """Return the union of the boxes with a margin, within a picture of (width, height).
+
+    >>> nodule_crop(((10, 20, 30, 40),), 0.25, (100, 42))
+    (5, 15, 35, 42)
+    """
+    x0, y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    x1, y1 = max(box[2] for box in boxes), max(box[3] for box in boxes)
+    dx, dy = round(margin * (x1 - x0)), round(margin * (y1 - y0))
+    width, height = size
+    return max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
+
+
+def _fingerprint(cases: pd.DataFrame, pictures: Path, view: View) -> str:
+    """Return a hash of what decides the store: view, rows, and the pictures' files."""
+    digest = hashlib.sha256(repr(view).encode())
+    digest.update(cases.drop(columns="split", errors="ignore").to_json().encode())
+    for name in cases["image"]:
+        try:
+            status = (pictures / name).stat()
+        except OSError as error:
+            raise ManifestError(
+                f"picture {name}: cannot be found in {pictures}; "
+                "run thyroid-client check on the manifest"
+            ) from error
+        digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
+
+
+def _build(
+    cases: pd.DataFrame,
+    pictures: Path,
+    folder: Path,
+    view: View,
+    progress: Callable[[int, int], None],
+) -> None:
+    usable, left_out = _usable(cases, view.region)
+    if usable.empty:
+        raise ManifestError(
+            f"no usable picture for region {view.region!r}: {len(left_out)} left out, "
+            "because " + "; ".join(left_out["reason"].unique())
+        )
+    n, px = len(usable), view.image_px
+    pixels = np.lib.format.open_memmap(
+        folder / "pixels.npy", "w+", np.uint8, (n, px, px)
+    )
+    thumbnails = np.lib.format.open_memmap(
+        folder / "thumbnails.npy", "w+", np.uint8, (n, 64, 64)
+    )
+    transforms = []
+    jobs = zip(usable["image"], usable["boxes"], strict=True)
+    with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
+        results = pool.map(lambda job: _prepare(pictures / job[0], job[1], view), jobs)
+        for k, (square, small, transform) in enumerate(results):
+            pixels[k], thumbnails[k] = square, small
+            transforms.append(transform)
+            progress(k + 1, n)
+    pixels.flush()
+    thumbnails.flush()
+    columns = ["crop", "scale", "left", "top"]
+    usable[columns] = pd.DataFrame(transforms, columns=columns, index=usable.index)
+    usable.to_parquet(folder / "cases.parquet")
+    left_out.to_parquet(folder / "left_out.parquet")
+
+
+def _usable(
+    cases: pd.DataFrame, region: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the cases into those that the region allows and those it does not."""
+    without = pd.Series(False, index=cases.index)
+    if region == "nodule":
+        without = cases["boxes"].map(lambda boxes: not _has_boxes(boxes))
+    left_out = cases.loc[without, ["image_id"]].assign(reason="no box of the nodule")
+    return cases[~without].reset_index(drop=True), left_out
+
+
+def _has_boxes(boxes: object) -> bool:
+    return isinstance(boxes, (tuple, list, np.ndarray)) and len(boxes) > 0
+
+
+def _prepare(
+    path: Path, boxes: object, view: View
+) -> tuple[Picture, Picture, tuple[Crop, float, int, int]]:
+    """Decode one picture; return its square, its thumbnail and the transform."""
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("L")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ManifestError(
+            f"picture {path}: cannot be read ({error}); mend or remove it, and run "
+            "thyroid-client check on the manifest"
+        ) from error
+    crop: Crop = (0, 0, *picture.size)
+    if view.region == "nodule":
+        crop = nodule_crop(
+            tuple(tuple(map(int, box)) for box in boxes),  # type: ignore[attr-defined, misc]
+            view.margin,
+            picture.size,
+        )
+    square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
+    return square, thumbnail(picture), (crop, scale, left, top)

@@ -1,0 +1,33 @@
+"""The tasks: what a model is for. A new task is one new file and one line in `TASKS`.
+
+A `Task` is a frozen bundle of functions; the training loop, the strategies, the
+simulation and the report know nothing else about it.
+"""
+
+from typing import Final
+
+import torch
+from torch import nn
+
+from thyroid_fl.settings import Study
+from thyroid_fl.tasks.classification import CLASSIFICATION
+from thyroid_fl.tasks.task import Task
+
+TASKS: Final[dict[str, Task]] = {
+    "classification": CLASSIFICATION,
+}
+
+__all__ = ["TASKS", "Task", "build_model"]
+
+
+def build_model(study: Study) -> nn.Module:
+    """Return the study's model on the CPU: random from its seed, or its weights.
+
+    The global random state is left as it was.
+
+    Raises:
+        ConfigError: the file of weights is absent or does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(study.seed)
+        return TASKS[study.task].build(study)

@@ -1,0 +1,138 @@
+"""Benign or malignant: DenseNet (Huang et al. 2017) on a grey picture.
+
+Preset ``paper`` is Xu et al. 2023: DenseNet121, head 1024-256-2 with ReLU and dropout
+0.2. The authors' code applied softmax twice; here the loss takes the logits.
+Preset ``small`` is the same family with 0.25 M parameters.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import DenseNet
+
+from thyroid_fl.batches import Batch
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.settings import Study
+from thyroid_fl.tasks.norm import with_norm
+from thyroid_fl.tasks.task import Task
+from thyroid_fl.weights import read_weights
+
+# growth rate, layers per dense block, channels of the stem, hidden units of the head
+SIZES = {
+    "small": (16, (2, 4, 6, 4), 24, 64),
+    "paper": (32, (6, 12, 24, 16), 64, 256),
+}
+
+
+class GreyDenseNet(DenseNet):
+    """torchvision's DenseNet for one channel; same names in its state.
+
+    Its last ReLU is not in place: in-place it overwrites what Grad-CAM and per-case
+    gradients (Opacus) need.
+    """
+
+    def __init__(
+        self, growth: int, blocks: tuple[int, int, int, int], stem: int, hidden: int
+    ) -> None:
+        super().__init__(growth, blocks, stem, num_classes=2)
+        self.features.conv0 = nn.Conv2d(1, stem, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.features.conv0.weight)
+        n_features = self.classifier.in_features
+        self.classifier = nn.Sequential(
+            nn.Linear(n_features, hidden),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, 2),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, 2) of images (B, 1, H, W)."""
+        maps = F.relu(self.features(images))
+        pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (B, channels)
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+
+def build(study: Study) -> nn.Module:
+    """Return the classifier of the study's preset and normalisation."""
+    model = GreyDenseNet(*SIZES[study.preset])
+    if study.weights:
+        _load_pretrained(model, Path(study.weights))
+    return with_norm(model, study.norm)
+
+
+def loss(outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the mean cross-entropy of logits (B, 2)."""
+    return F.cross_entropy(outputs, batch.malignant)
+
+
+def predict(outputs: Tensor) -> Tensor:
+    """Return the probability of malignancy (B,) of logits (B, 2)."""
+    return outputs.softmax(1)[:, 1]
+
+
+def concordance(
+    labels: NDArray[np.int64], scores: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the concordant pairs and all pairs of a malignant and a benign case.
+
+    Ties count one half (Mann-Whitney U). Summed over hospitals, their ratio is the
+    AUC within hospitals, weighted by pairs; a hospital with one class adds 0 pairs.
+    """
+    n_malignant = int(labels.sum())
+    n_pairs = n_malignant * (len(labels) - n_malignant)
+    ranks = rankdata(scores)[labels == 1]
+    u = float(ranks.sum()) - n_malignant * (n_malignant + 1) / 2
+    return {"auc-concordant": u, "auc-pairs": float(n_pairs)}
+
+
+def _load_pretrained(model: nn.Module, path: Path) -> None:
+    """Load what fits of a DenseNet's state; RGB kernels are summed for grey.
+
+    Raises:
+        ConfigError: the file holds nothing of this model's features.
+    """
+    state = {
+        _modern_name(name.removeprefix("module.")): tensor
+        for name, tensor in read_weights(path).items()
+    }
+    stem = "features.conv0.weight"
+    if stem in state and state[stem].shape[1] == 3:
+        state[stem] = state[stem].sum(1, keepdim=True)  # (stem, 1, 7, 7)
+    own = model.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in state.items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    absent = [n for n in own if n.startswith("features.") and n not in fitting]
+    if absent:
+        raise ConfigError(
+            f"weights {path}: {len(absent)} arrays of the model's features are absent "
+            f"or of another shape, first {absent[0]!r}; expected a DenseNet of the "
+            "same preset (paper: torchvision's densenet121)"
+        )
+    model.load_state_dict(fitting, strict=False)
+
+
+def _modern_name(name: str) -> str:
+    """Return the name as torchvision writes it since 0.3 (norm.1 -> norm1)."""
+    for layer in ("norm", "relu", "conv"):
+        for k in "12":
+            name = name.replace(f".{layer}.{k}.", f".{layer}{k}.")
+    return name
+
+
+CLASSIFICATION = Task(
+    name="classification",
+    needs=("malignant",),
+    build=build,
+    loss=loss,
+    predict=predict,
+    measure=concordance,
+)
