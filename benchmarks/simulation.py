@@ -114,6 +114,7 @@ def bare_loop(study: Study, hospitals: list[str]) -> None:
             batch_size=study.batch_size,
             epochs=1,
             rotation_deg=study.rotation_deg,
+            flips=study.flips,
             seed=round_seed(study.seed, 1, name),
         ):
             optimizer.zero_grad(set_to_none=True)

@@ -78,6 +78,7 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
         batch_size=study.batch_size,
         epochs=study.local_epochs,
         rotation_deg=study.rotation_deg,
+        flips=study.flips,
         seed=seed,
     )
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator

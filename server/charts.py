@@ -35,6 +35,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    "text.parse_math": False,  # a hospital's name may hold a $
     "svg.fonttype": "none",  # text stays text: small, searchable, read aloud
     "svg.hashsalt": "thyroid-fl",  # the same numbers give the same file
 }
@@ -109,8 +110,13 @@ def line(model: Model) -> dict[str, Any]:
         "color": colour(model),
         "linestyle": _ARM_LINES[model.arm],
         "linewidth": 1.6,
-        "label": model_name(*model),
+        "label": model_name(*model._replace(trained_on=short(model.trained_on))),
     }
+
+
+def short(name: str, most: int = 14) -> str:
+    """Return a hospital's name cut to so many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}\u2026"
 
 
 def whiskers(
@@ -124,20 +130,20 @@ def whiskers(
 def dress_forest(axis: Axes, names: Iterable[str], label: str) -> None:
     """Dress an axis whose rows, from the top, have these names."""
     names = list(names)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_yticks(range(len(names)), names, fontsize=8.5)
+    axis.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axis.set_xlabel(label)
     axis.grid(axis="x", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    if names:
-        legend_above(axis)
+    legend_above(axis)
 
 
 def legend_above(axis: Axes) -> None:
-    """Put the legend above the axis, two entries abreast, each name once."""
+    """Put the legend above the figure, two entries abreast, each name once."""
     handles, labels = axis.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
-    axis.legend(
-        entries.values(), entries.keys(),
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2,
-    )  # fmt: skip
+    figure = axis.get_figure(root=True)
+    if entries and figure is not None:
+        figure.legend(
+            list(entries.values()), list(entries), loc="outside upper left", ncols=2
+        )

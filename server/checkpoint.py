@@ -59,6 +59,7 @@ def save_progress(out: Path, study: Study, progress: Progress) -> None:
             "last_round": progress.last_round,
             "best_round": progress.best_round,
             "history": progress.history,
+            "arrays": list(progress.arrays),
             "study": json.loads(study.to_json()),
         },
         indent=1,
@@ -86,11 +87,13 @@ def load_progress(out: Path, study: Study) -> Progress | None:
         return None
     saved = json.loads(path.read_text())
     _check_same(out, saved["study"], json.loads(study.to_json()))
+    arrays = load_file(model_file(out, saved["last_round"]))
     return Progress(
         last_round=saved["last_round"],
         best_round=saved["best_round"],
         history=tuple(saved["history"]),
-        arrays=record_of(load_file(model_file(out, saved["last_round"]))),
+        # In the order of before, which safetensors does not keep.
+        arrays=record_of({name: arrays[name] for name in saved["arrays"]}),
         strategy_state=load_file(_state_file(out, saved["last_round"])),
     )
 

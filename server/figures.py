@@ -22,6 +22,7 @@ from thyroid_fl.server.charts import (
     models,
     of_model,
     panels,
+    short,
     whiskers,
 )
 from thyroid_fl.server.findings import (
@@ -98,8 +99,8 @@ def hospital_figure(results: pd.DataFrame) -> Chart:
             label=model_name(*model._replace(trained_on="Hospital")),
         )  # fmt: skip
     external = set(rows.loc[rows["test_set"] == "external", "hospital"])
-    names = [f"{h}{'*' * (h in external)}, n = {sizes[h]:.0f}" for h in height]
-    dress_forest(axis, names, "AUC per patient (95% CI)")
+    names = [f"{short(h)}{'*' * (h in external)}, n = {sizes[h]:.0f}" for h in height]
+    dress_forest(axis, names, "AUC (95% CI)")
     return Chart("hospitals", figure, rows)
 
 
@@ -112,7 +113,7 @@ def difference_figure(comparisons: pd.DataFrame) -> Chart:
     rows = main_rows(comparisons).sort_values(["strategy", "difference"])
     rows["label"] = [
         f"{STRATEGIES.get(row.strategy, row.strategy)} "
-        f"\u2212 {opponent(row.comparison, row.trained_on)}"
+        f"\u2212 {opponent(row.comparison, short(row.trained_on))}"
         for row in each(rows)
     ]
     height = {name: i for i, name in enumerate(dict.fromkeys(rows["label"]))}
@@ -129,9 +130,8 @@ def difference_figure(comparisons: pd.DataFrame) -> Chart:
                 color=shade, marker=marker, markersize=5,
                 label=f"{test_set.capitalize()} test",
             )  # fmt: skip
-    towards = "\u2190 first one worse  |  first one better \u2192"
-    label = f"Difference in AUC per patient (95% CI)\n{towards}"
-    dress_forest(axis, height, label)
+    direction = "\u2190 worse  |  better \u2192"
+    dress_forest(axis, height, f"Difference in AUC (95% CI)\n{direction}")
     return Chart("differences", figure, rows)
 
 

@@ -115,25 +115,14 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
 def measures(results: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model, test set, unit and metric, over all hospitals.
 
-    Where a metric has several runs and no row of their mean, value is the mean over
-    the runs, and low and high are the smallest and the largest, not an interval.
-    ``n_runs`` tells them apart.
+    Where a metric has several runs and no row of their mean, value, low and high are
+    the means over the runs: the limits are those of one run, on average.
     """
     rows = summary_rows(results)
-    rows = rows[rows["hospital"] == "all"]
     keys = [*MODEL_COLUMNS, "test_set", "unit", "metric"]
-    found = rows.groupby(keys, sort=False, as_index=False).agg(
-        value=("value", lambda runs: runs.mean(skipna=False)),
-        low=("low", "first"),
-        high=("high", "first"),
-        least=("value", "min"),
-        most=("value", "max"),
-        n=("n", "max"),
-        n_runs=("value", "size"),
-    )
-    found["low"] = found["low"].where(found["n_runs"] == 1, found.pop("least"))
-    found["high"] = found["high"].where(found["n_runs"] == 1, found.pop("most"))
-    return found
+    grouped = rows[rows["hospital"] == "all"].groupby(keys, sort=False, as_index=False)
+    # An undefined run makes the mean undefined: skipping it would hide it.
+    return grouped[["value", "low", "high"]].mean(skipna=False)
 
 
 def model_name(arm: str, strategy: str, budget: str, trained_on: str) -> str:
@@ -269,7 +258,7 @@ def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFr
             auc, n = _cells(tested.get(name))
             line[f"{name.capitalize()} AUC (95% CI)"] = auc
             line[f"{name.capitalize()} patients (malignant)"] = n
-        minus_column = f"Federated minus it, {test_sets[-1]} (95% CI)"
+        minus_column = f"Federated minus it ({test_sets[-1]})"
         line[minus_column] = minus.get(_which(arm, budget, trained_on), "")
         best = tested[test_sets[-1]].value if test_sets[-1] in tested else 0.0
         table.append(((ARMS[arm], budget == "matched", -best), line))

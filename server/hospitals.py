@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import cast
 
 from flwr.app import Message
@@ -63,12 +64,8 @@ def replies(
             the SuperLink made carries its own node id, so the message tells the node.
     """
     end = time.monotonic() + deadline_s
-    messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
-    for message in messages:
-        message.metadata.ttl = deadline_s  # a hospital need not answer later than that
-    nodes = [message.metadata.dst_node_id for message in messages]
-    waiting = dict(zip(grid.push_messages(messages), nodes, strict=True))
-    del messages, message
+    waiting = _send(grid, messages, deadline_s, failed)
+    del messages
     pause_s = FIRST_PAUSE_S
     while waiting and time.monotonic() < end:
         n_before = len(waiting)
@@ -103,3 +100,19 @@ def by_reason(failed: Mapping[int, str], empty: Sequence[int]) -> str:
         more = f" and {len(group) - 5} more" if len(group) > 5 else ""
         parts.append(f"{reason} (node {', '.join(map(str, group[:5]))}{more})")
     return "; ".join(parts) or "no other hospital was connected"
+
+
+def _send(
+    grid: Grid, messages: Iterable[Message], ttl_s: float, failed: dict[int, str]
+) -> dict[str, int]:
+    """Send the messages, in the order of the nodes; return message id -> node."""
+    messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
+    for message in messages:
+        message.metadata.ttl = ttl_s  # a hospital need not answer later than that
+    nodes = [message.metadata.dst_node_id for message in messages]
+    # Flower gives no id for a message, or for all, that the SuperLink did not take.
+    sent = zip_longest(nodes, grid.push_messages(messages))
+    waiting = {message_id: node for node, message_id in sent if message_id}
+    for node in set(nodes) - set(waiting.values()):
+        failed[node] = "the message could not be sent"
+    return waiting

@@ -107,7 +107,6 @@ def _contents(run: Run) -> dict[str, Any]:
         "cohort_counts": _cohort_counts(run.hospitals),
         "settings": asdict(run.study),
         "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
-        "methods": sorted(set(run.results["method"]) | set(run.comparisons["method"])),
         "most_hospitals": MOST_HOSPITALS,
     }
 
@@ -127,21 +126,25 @@ def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
         text = interval(row.difference, row.low, row.high, sign=True)
         line[f"{test_set} (95% CI)"] = text
         p_value = "< 0.001" if row.p_value < 0.001 else number(row.p_value)
-        line[f"{test_set}, P"] = p_value
+        line[f"P ({row.test_set})"] = p_value
     return pd.DataFrame(list(lines.values())).fillna("\u2013")
 
 
 def _measures_table(results: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model and test set, a column per metric, as text."""
-    lines: dict[Any, dict[str, str]] = {}
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in each(measures(results)):
         name = model_name(row.arm, row.strategy, row.budget, row.trained_on)
-        line = {"Model": name, "Test set": row.test_set}
-        column = _METRICS.get(row.metric, row.metric)
-        column += " per image" if row.unit == "image" else ""
-        text = interval(row.value, row.low, row.high)
-        lines.setdefault((name, row.test_set), line)[column] = text
-    return pd.DataFrame(list(lines.values())).fillna("\u2013")
+        empty = {"Model": name, "Test set": row.test_set}
+        line = lines.setdefault((name, row.test_set), empty)
+        metric = _METRICS.get(row.metric, row.metric)
+        metric += " per image" if row.unit == "image" else ""
+        line[metric] = interval(row.value, row.low, row.high)
+    table = pd.DataFrame(list(lines.values())).fillna("\u2013")
+    known = [
+        name for name in ("Model", "Test set", *_METRICS.values()) if name in table
+    ]
+    return table[[*known, *table.columns.difference(known, sort=False)]]
 
 
 def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:

@@ -103,7 +103,8 @@ def plan(
     )
     for budget, n in (("matched", n_singles), ("tuned", n_tuned)):
         for hospital in n_pictures.index[:n]:
-            times = n_pictures.sum() // n_pictures[hospital] if budget == "tuned" else 1
+            whole = int(n_pictures.sum() // n_pictures[hospital])
+            times = whole if budget == "tuned" else 1
             own = dataclasses.replace(alone, local_epochs=study.local_epochs * times)
             if not len(archive.rows("val", hospital)):
                 own = dataclasses.replace(own, select_by="last")

@@ -105,7 +105,7 @@ def cohort(
 ) -> None:
     """Write the synthetic 208-hospital cohort: pictures, masks, manifest."""
     with error_edge(debug=debug):
-        from thyroid_fl.simulation.cohort_pictures import open_cohort
+        from thyroid_fl.simulation.cohort.pictures import open_cohort
 
         with progress_bar("drawing pictures") as show:
             manifest = open_cohort(

@@ -23,7 +23,7 @@ from thyroid_fl.server.report import write_report
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, plan, predictions, train
-from thyroid_fl.simulation.cohort_pictures import open_cohort
+from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import provenance
 from thyroid_fl.strategies import STRATEGIES
@@ -233,6 +233,7 @@ def _trained(
 
 def _history(training: Training, folder: Path) -> pd.DataFrame:
     history = pd.read_csv(folder / "history.csv")
+    history = history.rename(columns=lambda name: name.removeprefix("val_"))
     described = {
         "arm": training.arm,
         "strategy": training.strategy,

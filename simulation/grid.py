@@ -7,11 +7,11 @@ already: all hospitals read the bytes of one global model.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from flwr.app import Context, Error, Message, RecordDict, UserConfig
+from flwr.app import Context, Error, Message, RecordDict, UserConfigValue
 from flwr.app.message.message import make_message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
@@ -21,6 +21,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 logger = logging.getLogger(__name__)
 
+Config = Mapping[str, UserConfigValue]
+
 RUN_ID = 1
 FIRST_NODE_ID = 1001
 """Node of the first hospital; the others follow in the order of their configs."""
@@ -29,8 +31,8 @@ FIRST_NODE_ID = 1001
 def run_in_process(
     server_app: ServerApp,
     client_app: ClientApp,
-    node_configs: Sequence[UserConfig],
-    run_config: UserConfig,
+    node_configs: Sequence[Config],
+    run_config: Config,
     on_reply: Callable[[Message], None] | None = None,
 ) -> None:
     """Run a ServerApp to its end against one virtual hospital for each node config.
@@ -60,8 +62,8 @@ class InProcessGrid(Grid):
     def __init__(
         self,
         client_app: ClientApp,
-        node_configs: Sequence[UserConfig],
-        run_config: UserConfig | None = None,
+        node_configs: Sequence[Config],
+        run_config: Config | None = None,
         on_reply: Callable[[Message], None] | None = None,
     ) -> None:
         self._client_app = client_app
@@ -157,7 +159,7 @@ class InProcessGrid(Grid):
         return reply
 
 
-def _context(node_id: int, node_config: UserConfig, run_config: UserConfig) -> Context:
+def _context(node_id: int, node_config: Config, run_config: Config) -> Context:
     return Context(
         run_id=RUN_ID,
         node_id=node_id,

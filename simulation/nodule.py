@@ -14,6 +14,7 @@ from thyroid_fl.simulation.nodule_features import NoduleFeatures
 from thyroid_fl.simulation.texture import Grid, Image, paint, smooth_field, step
 
 View = Literal["transverse", "longitudinal"]
+Floats = npt.NDArray[np.float64]
 
 _CRYSTAL_DB = 19.0  # calcium and colloid crystals
 
@@ -126,7 +127,7 @@ def paint_nodule(
     return np.asarray(inside_mm > 0)
 
 
-def _outline(nodule: Nodule, rng: np.random.Generator) -> tuple[Image, Image]:
+def _outline(nodule: Nodule, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return angles and relative radii of the outline; its area is that of 1."""
     angle = np.linspace(-np.pi, np.pi, 181)
     radius = np.ones_like(angle)
@@ -181,9 +182,9 @@ def _add_points(
 
 def points(
     grid: Grid,
-    x_mm: npt.NDArray[np.float64],
-    y_mm: npt.NDArray[np.float64],
-    amplitude: npt.NDArray[np.float64],
+    x_mm: Floats,
+    y_mm: Floats,
+    amplitude: Floats,
     tail_mm: float = 0.0,
 ) -> Image:
     """Return bright points (H, W) of 0.3 mm; `tail_mm`: how far they ring below."""

@@ -1,4 +1,4 @@
-"""What a nodule looks like, given its pathology: C-TIRADS features with a known ceiling.
+"""What a nodule shows, given its pathology: C-TIRADS findings with a known ceiling.
 
 One latent variable makes six binary features hang together; a logistic model of the
 features, with a few labels flipped, makes the pathology. All 2^6 combinations are
@@ -6,8 +6,7 @@ enumerated, so features are drawn from their exact distribution given the pathol
 the best possible AUC (`bayes_auc`) is a sum, not a simulation.
 
 The probabilities, weights and loadings are assumptions of the simulation, not
-measurements: see `docs` of the cohort. The C-TIRADS count is that of the Chinese
-Medical Association (Zhou et al. 2020).
+measurements. The count of findings is C-TIRADS 2020 (Zhou et al.).
 """
 
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Phantom pictures of the thyroid: a neck with one nodule, as a vendor's scanner sees it.
+"""Phantom pictures of the thyroid: a neck with one nodule, as a vendor's scanner shows.
 
 Tissue is laid out in mm (`anatomy`, `nodule`), insonated and displayed (`scanner`) with
 a vendor's settings (`vendor_looks`). Nothing of the label is painted in: it reaches the
@@ -22,7 +22,7 @@ _MIN_SIZE_PX = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phantom:
-    """One picture and the truth about it."""
+    """A picture and where its nodule is."""
 
     image: npt.NDArray[np.uint8]
     """(H, W)."""

@@ -106,7 +106,7 @@ def _compress(intensity: Image, look: VendorLook) -> Image:
     level_db += np.float32(look.gain_db - _WHITE_DB) + np.float32(look.tgc_db) * depth
     level_db /= np.float32(look.dynamic_range_db)
     level_db += 1
-    return np.clip(level_db, 0, 1)
+    return np.asarray(np.clip(level_db, 0, 1))
 
 
 def _finish(grey: Image, look: VendorLook, pixel_mm: float) -> Image:

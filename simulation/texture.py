@@ -63,7 +63,7 @@ def smooth_field(
 def _unit_grid(size_px: int) -> tuple[Image, Image]:
     unit = (np.arange(size_px, dtype=np.float32) + np.float32(0.5)) / size_px
     down, across = np.meshgrid(unit, unit - np.float32(0.5), indexing="ij")
-    return across, down
+    return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
 @lru_cache(maxsize=64)

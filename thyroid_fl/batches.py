@@ -49,6 +49,7 @@ def training_batches(
     batch_size: int,
     epochs: int,
     rotation_deg: float,
+    flips: str,
     seed: np.random.SeedSequence,
 ) -> Iterator[Batch]:
     """Yield augmented batches of these rows, shuffled anew in every epoch.
@@ -63,7 +64,7 @@ def training_batches(
         cuts = [batch_size * k for k in range(1, n_batches)]
         for chosen in np.split(order, cuts):
             batch = cases.batch(torch.from_numpy(chosen).to(cases.pixels.device))
-            theta = random_affine(len(chosen), rotation_deg, rng)
+            theta = random_affine(len(chosen), rotation_deg, flips, rng)
             yield Batch(
                 images=warp(batch.images, theta), malignant=batch.malignant
             )
@@ -78,15 +79,24 @@ def inference_batches(
         yield cases.batch(chosen.to(cases.pixels.device))
 
 
-def random_affine(n: int, rotation_deg: float, rng: np.random.Generator) -> Tensor:
-    """Draw a rotation and flips per picture, as Xu et al. 2023 (authors' code).
+def random_affine(
+    n: int, rotation_deg: float, flips: str, rng: np.random.Generator
+) -> Tensor:
+    """Draw a rotation and flips per picture, as the authors' code of Xu et al. 2023.
+
+    Args:
+        n: number of pictures.
+        rotation_deg: largest rotation to either side, uniform.
+        flips: ``horizontal``, or ``both``: each with probability one half.
+        rng: where the draws come from.
 
     Returns:
-        (n, 2, 3) float32: rotation uniform in +-rotation_deg, horizontal and vertical
-        flip each with probability one half.
+        (n, 2, 3) float32, maps from the new picture's to the old one's coordinates.
     """
     angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg, n))
     flip = rng.choice((-1.0, 1.0), (2, n))
+    if flips == "horizontal":
+        flip[1] = 1.0
     cos, sin = np.cos(angle), np.sin(angle)
     theta = np.zeros((n, 2, 3), np.float32)
     theta[:, 0, 0], theta[:, 0, 1] = cos * flip[0], -sin * flip[1]

@@ -18,12 +18,12 @@ from thyroid_fl.predictions import (
     FoldScores,
     Model,
     Wides,
+    cases_by_task,
     checked,
     folds_by_place,
     models_of,
     patient_scores,
     side_by_side,
-    tested_by_task,
 )
 from thyroid_fl.statistics import (
     Comparison,
@@ -37,6 +37,8 @@ from thyroid_fl.statistics import (
     within_site_auc,
     youden_threshold,
 )
+
+__all__ = ["comparisons_table", "patient_scores", "results_table"]
 
 RESULT_COLUMNS = [
     "task", "arm", "strategy", "budget", "trained_on", "hospital", "test_set", "unit",
@@ -80,7 +82,7 @@ def results_table(predictions: pd.DataFrame) -> pd.DataFrame:
                 {**run_names, "test_set": test_set, **row}
                 for row in _run_rows(images, validation)
             ]
-    for task, cases in tested_by_task(predictions):
+    for task, cases in cases_by_task(predictions):
         wides = side_by_side(cases)
         for model in models_of(cases):
             names = {"task": task, **model._asdict(), "fold": "mean", "seed": "mean"}
@@ -101,7 +103,7 @@ def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
         ConfigError: a column is missing, or a value is out of range.
     """
     rows: list[dict[str, Any]] = []
-    for task, cases in tested_by_task(checked(predictions)):
+    for task, cases in cases_by_task(checked(predictions)):
         wides = side_by_side(cases)
         for name, first, second in _pairs(models_of(cases)):
             names = {

@@ -58,7 +58,12 @@ Wides = dict[str, dict[Model, pd.DataFrame]]
 
 
 def checked(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions with names as text; raise if they cannot be used."""
+    """Return the predictions with names as text.
+
+    Raises:
+        ConfigError: a column is missing, a value out of range, or a picture scored
+            twice by a run.
+    """
     missing = [name for name in PREDICTION_COLUMNS if name not in predictions]
     if missing:
         raise ConfigError(
@@ -78,8 +83,9 @@ def checked(predictions: pd.DataFrame) -> pd.DataFrame:
     for name, values in allowed.items():
         is_odd = ~predictions[name].isin(values)
         if is_odd.any():
+            odd = predictions.loc[is_odd, name].tolist()[0]
             raise ConfigError(
-                f"predictions: {name} is {predictions.loc[is_odd, name].iloc[0]!r}; "
+                f"predictions: {name} is {odd!r}; "
                 f"expected one of: {', '.join(map(str, values))}"
             )
     is_odd = ~np.isfinite(predictions["score"].to_numpy(dtype=np.float64))
@@ -108,7 +114,7 @@ def patient_scores(cases: pd.DataFrame) -> pd.DataFrame:
     return grouped.max().reset_index()
 
 
-def tested_by_task(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def cases_by_task(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield each task with its test cases."""
     tests = predictions[predictions["split"] == "test"]
     for task, cases in tests.groupby("task", sort=False):

@@ -32,6 +32,8 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "optimizer": "sgd",
         "learning_rate": 1e-3,
         "weight_decay": 5e-4,
+        "rotation_deg": 80.0,
+        "flips": "both",
     },
 }
 
@@ -84,8 +86,11 @@ class Study:
     """Momentum of SGD."""
     weight_decay: float = 1e-2
     """Weight decay of the hospitals' optimizer."""
-    rotation_deg: float = 80.0
-    """Augmentation: largest rotation to either side (80: the authors' code)."""
+    rotation_deg: float = 5.0
+    """Augmentation: largest rotation to either side, in degrees."""
+    flips: Literal["horizontal", "both"] = "horizontal"
+    """Augmentation: flips, each with probability one half. A vertical flip turns
+    shadows upwards; from scratch it costs a small model dearly (benchmarks/README.md)."""
     strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
     """How updates become the next model."""
     proximal_mu: float = 0.01

@@ -4,7 +4,7 @@
                     shows the performance on known hospitals
 ``hospital``        a fifth of the hospitals wholly for test, the others' patients
                     7:2:1; the only one that may be called external validation
-``vendor:NAME``     7:2:1 within one vendor, all others for test
+``vendor:NAME``     this vendor's patients wholly for test, the others' 7:2:1
 ``region:NAME``     the same for a region
 ``manifest``        the manifest's own column ``split``
 
@@ -65,7 +65,7 @@ def split_cases(
         hospitals = _hospitals(cases, ONE_IN_FIVE, rng)
         sides = _hold_out(cases, cases["hospital"].map(hospitals) == "external", rng)
     elif kind in ("vendor", "region"):
-        sides = _hold_out(cases, ~_patients_of(cases, kind, name), rng)
+        sides = _hold_out(cases, _patients_of(cases, kind, name), rng)
     elif kind == "manifest":
         sides = _own_split(cases)
     else:
@@ -131,7 +131,7 @@ def _hold_out(
 
 
 def _patients_of(cases: pd.DataFrame, kind: str, name: str) -> "pd.Series[bool]":
-    """Find the patients all of whose pictures are of this vendor or region."""
+    """Find the patients any of whose pictures are of this vendor or region."""
     known = sorted(cases[kind].dropna().unique())
     if name not in known:
         listed = ", ".join(known) or f"none (the column {kind} is empty)"
@@ -139,7 +139,7 @@ def _patients_of(cases: pd.DataFrame, kind: str, name: str) -> "pd.Series[bool]"
             f"split is '{kind}:{name}', but the manifest has no such {kind}; "
             f"known: {listed}"
         )
-    return (cases[kind] == name).groupby(cases["patient_id"]).transform("all")
+    return (cases[kind] == name).groupby(cases["patient_id"]).transform("any")
 
 
 def _own_split(cases: pd.DataFrame) -> "pd.Series[str]":

@@ -43,6 +43,7 @@ def train(cases, study=STUDY, rows=range(48), epochs=3, mu=0.0, rate=1e-3):
         batch_size=16,
         epochs=epochs,
         rotation_deg=20.0,
+        flips="both",
         seed=np.random.SeedSequence(5),
     )
     torch.manual_seed(5)

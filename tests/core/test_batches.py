@@ -18,7 +18,7 @@ def cases():
 
 
 def batches(cases, rows, seed=1, **settings):
-    settings = {"batch_size": 16, "epochs": 1, "rotation_deg": 0.0} | settings
+    settings = {"batch_size": 16, "epochs": 1, "rotation_deg": 0.0, "flips": "both"} | settings
     return list(
         training_batches(
             cases, np.array(rows), seed=np.random.SeedSequence(seed), **settings
@@ -57,13 +57,20 @@ def test_the_seed_decides_the_batches(cases):
 
 
 def test_every_picture_of_a_batch_has_its_own_rotation_and_flips():
-    theta = random_affine(1000, 80.0, np.random.default_rng(1))
+    theta = random_affine(1000, 80.0, "both", np.random.default_rng(1))
 
     matrices = theta[:, :, :2].numpy()
     assert np.allclose(matrices @ matrices.transpose(0, 2, 1), np.eye(2), atol=1e-6)
     assert abs(np.linalg.det(matrices).mean()) < 0.1  # half are mirrored
     assert len(np.unique(matrices, axis=0)) > 990
     assert np.all(theta[:, :, 2].numpy() == 0)
+
+
+def test_without_vertical_flips_the_probe_stays_on_top():
+    theta = random_affine(1000, 5.0, "horizontal", np.random.default_rng(1))
+
+    assert (theta[:, 1, 1] > 0.99).all()
+    assert 0.4 < (theta[:, 0, 0] > 0).float().mean() < 0.6
 
 
 def test_a_quarter_turn_turns_the_picture():

@@ -53,9 +53,9 @@ def test_hospitals_are_told_round_and_rate(run: Run, toy_app: MakeApp) -> None:
     def listening(message: Message, context: object) -> Message:
         config = dict(message.content["config"])
         seen.append((message.metadata.message_type, config))
-        return app(message, context)  # type: ignore[arg-type]
+        return app(message, context)
 
-    grid = InProcessGrid(listening, HOSPITALS[:1])  # type: ignore[arg-type]
+    grid = InProcessGrid(listening, HOSPITALS[:1])
     study = make_study(rounds=2, strategy="fedprox", proximal_mu=0.25)
     run(grid=grid, study=study)
 
@@ -197,10 +197,7 @@ def test_too_few_hospitals_end_the_wait(run: Run) -> None:
 
 
 class SlowGrid(InProcessGrid):
-    """A grid in which one node answers no training, and the others after a while.
-
-    The node also leaves when asked, as a killed one: Flower's sampling would wait for it.
-    """
+    """A grid in which one node answers no training, and the others after a while."""
 
     def __init__(self, app: ClientApp, lost: int) -> None:
         super().__init__(app, HOSPITALS)
@@ -217,12 +214,12 @@ class SlowGrid(InProcessGrid):
             if message.metadata.dst_node_id == self.lost
             and message.metadata.message_type == "train"
         }
-        assert {message.metadata.ttl for message in messages} == {0.3}
+        assert {message.metadata.ttl for message in messages} == {0.5}
         return message_ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         self.n_pulls += 1
-        if self.n_pulls % 3:
+        if self.n_pulls % 2:
             return []
         return super().pull_messages(set(message_ids) - self.lost_ids)
 
@@ -231,9 +228,9 @@ def test_a_straggler_costs_the_deadline_and_no_more(run: Run, toy_app: MakeApp) 
     grid = SlowGrid(toy_app(), lost=THIRD)
     started = time.monotonic()
 
-    progress = run(grid=grid, rounds=2, round_deadline_s=0.3, min_hospitals=2)
+    progress = run(grid=grid, rounds=2, round_deadline_s=0.5, min_hospitals=2)
 
-    assert 0.6 < time.monotonic() - started < 4
+    assert 1.0 < time.monotonic() - started < 4
     assert [row["n_failed"] for row in progress.history[1:]] == [1, 1]
     assert [row["n_examples"] for row in progress.history[1:]] == [30, 30]
     assert [row["n_val_hospitals"] for row in progress.history] == [3, 3, 3]
@@ -244,5 +241,5 @@ def test_a_missed_quorum_by_the_deadline_names_the_straggler(
 ) -> None:
     grid = SlowGrid(toy_app(), lost=FIRST)
 
-    with pytest.raises(RoundError, match=f"no reply within 0.3 s .node {FIRST}"):
-        run(grid=grid, round_deadline_s=0.3, min_hospitals=3)
+    with pytest.raises(RoundError, match=f"no reply within 0.5 s .node {FIRST}"):
+        run(grid=grid, round_deadline_s=0.5, min_hospitals=3)

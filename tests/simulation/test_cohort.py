@@ -9,7 +9,7 @@ import pytest
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.simulation.cohort import Assumptions, cohort, cohort_tables
-from thyroid_fl.simulation.cohort_allocation import (
+from thyroid_fl.simulation.cohort.allocation import (
     portions,
     proportional_table,
     shares,

@@ -39,6 +39,14 @@ def contrast(phantom: Phantom) -> float:
     return phantom.image[inside].mean() - phantom.image[ring(phantom.mask)].mean()
 
 
+def inside(quantile: float, **findings) -> float:
+    """Return the median over nodules of a quantile of their grey levels."""
+    nodules = (picture(seed, **findings) for seed in range(20))
+    return float(
+        np.median([np.quantile(one.image[one.mask], quantile) for one in nodules])
+    )
+
+
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("size_px", [64, 96, 160])
 @pytest.mark.parametrize("vendor", VENDOR_LOOKS)
@@ -125,23 +133,13 @@ def test_marked_hypoechoic_nodules_are_darker_than_the_tissue_around(vendor):
 
 
 def test_fluid_is_darker_than_the_darkest_solid_nodule():
-    def darkest(**findings) -> float:
-        return float(np.median([
-            np.quantile(phantom.image[phantom.mask], 0.1)
-            for phantom in (picture(seed, **findings) for seed in range(20))
-        ]))  # fmt: skip
+    fluid, solid = inside(0.25, solid=False), inside(0.25, marked_hypo=True)
 
-    assert darkest(solid=False) < darkest(marked_hypo=True) - 20
+    assert fluid < solid - 20
 
 
 def test_microcalcifications_are_bright_points_that_survive_64_px():
-    def brightest(**findings) -> float:
-        return float(np.mean([
-            np.quantile(phantom.image[phantom.mask], 0.98)
-            for phantom in (picture(seed, **findings) for seed in range(20))
-        ]))  # fmt: skip
-
-    assert brightest(microcalcifications=True) > brightest() + 25
+    assert inside(0.98, microcalcifications=True) > inside(0.98) + 25
 
 
 def test_irregular_outlines_are_longer_for_their_area_or_blurred():
@@ -158,7 +156,7 @@ def test_irregular_outlines_are_longer_for_their_area_or_blurred():
 
 
 def test_clear_mistakes_are_refused_with_the_remedy():
-    with pytest.raises(ConfigError, match="no look for vendor 'Acme'.*Mindray"):
+    with pytest.raises(ConfigError, match=r"no look for vendor 'Acme'.*Mindray"):
         picture(vendor="Acme")
     with pytest.raises(ConfigError, match="8 px shows nothing; use at least 32"):
         picture(size_px=8)

@@ -39,7 +39,7 @@ def test_order_of_208_updates_does_not_matter() -> None:
     assert expected is not None
 
     for _ in range(5):
-        rng.shuffle(updates)  # type: ignore[arg-type]
+        rng.shuffle(updates)
         mean = weighted_mean(updates)
         assert mean is not None
         np.testing.assert_array_equal(mean["w"], expected["w"])

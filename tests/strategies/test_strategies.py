@@ -30,7 +30,7 @@ def answer(
     node: int, arrays: Arrays | None, n: object = 10, **metrics: float
 ) -> Message:
     asked = Message(RecordDict(), dst_node_id=node, message_type="train")
-    records = RecordDict({"metrics": MetricRecord({"num-examples": n, **metrics})})  # type: ignore[dict-item]
+    records = RecordDict({"metrics": MetricRecord({"num-examples": n, **metrics})})
     if arrays is not None:
         records["arrays"] = record_of(arrays)
     return Message(records, reply_to=asked)
@@ -179,7 +179,7 @@ def test_the_users_metrics_function_is_honoured() -> None:
     def worst(records: list[RecordDict], key: str) -> MetricRecord:
         assert key == "num-examples"
         return MetricRecord(
-            {"worst": max(float(r["metrics"]["loss"]) for r in records)}  # type: ignore[arg-type]
+            {"worst": max(float(r["metrics"]["loss"]) for r in records)}
         )
 
     strategy = FedAvg(train_metrics_aggr_fn=worst, evaluate_metrics_aggr_fn=worst)

@@ -13,11 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from thyroid_fl.statistics.components import (
+    Cases,
     read_cases,
     structural_components,
     variance,
 )
-from thyroid_fl.statistics.estimate import Comparison, Estimate, compared, half_width
+from thyroid_fl.statistics.estimate import (
+    Comparison,
+    Estimate,
+    FloatArray,
+    compared,
+    half_width,
+)
 from thyroid_fl.statistics.means import ratio_of_sums
 
 
@@ -184,23 +191,18 @@ def within_site_auc(
         ConfigError: lengths differ, a label is not 0 or 1, or a score is not finite.
     """
     cases = read_cases(labels, scores, clusters=sites)
-    codes, is_malignant = cases.clusters, cases.is_malignant
-    m = np.bincount(codes[is_malignant], minlength=cases.n_clusters)  # (sites,)
-    n = np.bincount(codes[~is_malignant], minlength=cases.n_clusters)
-    ranks = pd.Series(cases.scores[:, 0]).groupby(codes).rank().to_numpy()
-    rank_sums = np.bincount(
-        codes[is_malignant], ranks[is_malignant], minlength=cases.n_clusters
-    )
-    won = rank_sums - m * (m + 1) / 2  # Mann-Whitney's U of each site
-    has_pairs = m * n > 0
-    within, sampling_variance = ratio_of_sums(won[has_pairs], (m * n)[has_pairs])
-    pooled = float(structural_components(cases).aucs[0])
-    n_between = m.sum() * n.sum() - (m * n).sum()
+    won, pairs = _won_and_pairs(cases)
+    has_pairs = pairs > 0
     n_sites = int(has_pairs.sum())
+    within, sampling_variance = ratio_of_sums(won[has_pairs], pairs[has_pairs])
+    pooled = float(structural_components(cases).aucs[0])
+    all_pairs = cases.n_positive * (cases.n - cases.n_positive)
+    n_between = all_pairs - pairs.sum()
+    won_between = pooled * all_pairs - won.sum()
     estimate = auc_estimate(
         within,
         sampling_variance,
-        f"within site, pair-weighted, {n_sites} of {len(m)} sites, t interval by site",
+        f"within site, pair-weighted, {n_sites} of {len(pairs)} sites, t by site",
         level=level,
         df=n_sites - 1,
         n=cases.n,
@@ -211,9 +213,19 @@ def within_site_auc(
     return WithinSiteAuc(
         **dataclasses.asdict(estimate),
         pooled=pooled,
-        between=float(
-            (pooled * m.sum() * n.sum() - won.sum()) / n_between
-            if n_between
-            else math.nan
-        ),
+        between=float(won_between / n_between) if n_between else math.nan,
     )
+
+
+def _won_and_pairs(cases: Cases) -> tuple[FloatArray, FloatArray]:
+    """Return each site's pairs in right order (ties 1/2) and all its pairs, (sites,).
+
+    The former is Mann-Whitney's U, from midranks within the site.
+    """
+    sites, is_malignant = cases.clusters, cases.is_malignant
+    ranks = pd.Series(cases.scores[:, 0]).groupby(sites).rank().to_numpy()
+    totals = pd.DataFrame(
+        {"m": is_malignant, "n": ~is_malignant, "ranks": ranks * is_malignant}
+    )
+    m, n, rank_sums = totals.groupby(sites).sum().to_numpy(dtype=np.float64).T
+    return rank_sums - m * (m + 1) / 2, m * n

@@ -68,16 +68,17 @@ def read_cases(
     labels: npt.ArrayLike,
     *scores: npt.ArrayLike,
     clusters: npt.ArrayLike | None = None,
-    may_miss: bool = False,
+    by_seed: bool = False,
 ) -> Cases:
     """Return the cases, checked, with all scores side by side.
 
     Args:
         labels: 1 malignant, 0 benign; shape (N,).
-        scores: higher is more malignant; each of shape (N,) or (N, S).
+        scores: higher is more malignant; each of shape (N,).
         clusters: which patient each case belongs to, numbers or names, shape (N,);
             without, every case is its own cluster.
-        may_miss: accept NaN scores: the column's model did not see the case.
+        by_seed: scores have shape (N, seeds), NaN where that seed's model did not see
+            the case.
 
     Raises:
         ConfigError: lengths differ, a label is not 0 or 1, or a score is not finite.
@@ -85,23 +86,21 @@ def read_cases(
     truth = np.asarray(labels)
     blocks = [np.asarray(block, dtype=np.float64) for block in scores]
     codes = np.arange(len(truth)) if clusters is None else group_codes(clusters)
-    for name, array in (
-        ("scores", blocks[0]),
-        ("scores", blocks[-1]),
-        ("clusters", codes),
+    shapes = [block.shape for block in blocks]
+    n_axes = 2 if by_seed else 1
+    if any(len(shape) != n_axes for shape in shapes) or any(
+        array.shape[:1] != truth.shape for array in (*blocks, codes)
     ):
-        if truth.ndim != 1 or len(array) != len(truth):
-            raise ConfigError(
-                f"labels have shape {truth.shape} and {name} {array.shape}; "
-                "expected as many of each, one a case"
-            )
+        raise ConfigError(
+            f"labels have shape {truth.shape}, scores {shapes} and clusters "
+            f"{codes.shape}; expected as many of each, one a case"
+        )
     is_odd = (truth != 0) & (truth != 1)
     if np.any(is_odd):
-        raise ConfigError(
-            f"a label is {truth[is_odd][0]!r}; expected 1 (malignant) or 0 (benign)"
-        )
-    columns = np.hstack([block.reshape(len(truth), -1) for block in blocks])
-    if np.any(np.isinf(columns)) or (not may_miss and np.any(np.isnan(columns))):
+        odd = truth[is_odd].tolist()[0]
+        raise ConfigError(f"a label is {odd!r}; expected 1 (malignant) or 0 (benign)")
+    columns = np.column_stack(blocks)
+    if np.any(np.isinf(columns)) or (not by_seed and np.any(np.isnan(columns))):
         raise ConfigError(
             "a score is NaN or infinite; leave out the case, or mend the model"
         )

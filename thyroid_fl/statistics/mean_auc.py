@@ -47,7 +47,7 @@ def mean_auc(folds: Sequence[Fold], *, level: float = 0.95) -> Estimate:
         ConfigError: lengths differ, a label is not 0 or 1, or a score is infinite.
     """
     read = [
-        read_cases(labels, scores, clusters=clusters, may_miss=True)
+        read_cases(labels, scores, clusters=clusters, by_seed=True)
         for labels, scores, clusters in folds
     ]
     value, total, df = _mean(read, [np.eye(cases.scores.shape[1]) for cases in read])
@@ -83,7 +83,7 @@ def compare_mean_aucs(
                 "expected the same cases and seeds of both"
             )
     read = [
-        read_cases(labels, first, second, clusters=clusters, may_miss=True)
+        read_cases(labels, first, second, clusters=clusters, by_seed=True)
         for labels, first, second, clusters in folds
     ]
     contrasts = []

@@ -19,9 +19,9 @@ from scipy.sparse import csr_array, eye_array, hstack
 from scipy.stats import norm
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.simulation.cohort_allocation import Counts, Floats
-from thyroid_fl.simulation.cohort_assumptions import Assumptions
-from thyroid_fl.simulation.cohort_tables import (
+from thyroid_fl.simulation.cohort.allocation import Counts, Floats
+from thyroid_fl.simulation.cohort.assumptions import Assumptions
+from thyroid_fl.simulation.cohort.tables import (
     AGE_BY_SEX,
     CLASSIFICATION,
     N_TEST_BELOW_45,

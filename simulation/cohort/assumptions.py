@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.simulation.cohort_tables import N_PATIENTS
+from thyroid_fl.simulation.cohort.tables import N_PATIENTS
 
 POPULATION = {
     "Guangdong": 126.0, "Shandong": 101.5, "Henan": 99.4, "Jiangsu": 84.7,

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from thyroid_fl.simulation.cohort_allocation import Counts, portions, proportional_table
-from thyroid_fl.simulation.cohort_assumptions import Assumptions
-from thyroid_fl.simulation.cohort_hospitals import VENDOR_NAMES, vendor_totals
-from thyroid_fl.simulation.cohort_tables import (
+from thyroid_fl.simulation.cohort.allocation import Counts, portions, proportional_table
+from thyroid_fl.simulation.cohort.assumptions import Assumptions
+from thyroid_fl.simulation.cohort.hospitals import VENDOR_NAMES, vendor_totals
+from thyroid_fl.simulation.cohort.tables import (
     CLASSIFICATION,
     N_ANNOTATING,
     N_HOSPITALS,

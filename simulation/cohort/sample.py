@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, vstack
 
-from thyroid_fl.simulation.cohort_allocation import Counts, Floats, shares
+from thyroid_fl.simulation.cohort.allocation import Counts, Floats, shares
 
 _AGE_BANDS = (25, 30, 35, 40, 45, 50, 55, 60, 65)
 """Where the bands of age that are kept in proportion begin, years."""

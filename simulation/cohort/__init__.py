@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.simulation.cohort_ages import ages
-from thyroid_fl.simulation.cohort_assumptions import Assumptions
-from thyroid_fl.simulation.cohort_hospitals import hospitals, machines
-from thyroid_fl.simulation.cohort_patients import admit, image_counts, strata
-from thyroid_fl.simulation.cohort_sample import sample
-from thyroid_fl.simulation.cohort_tables import N_HOSPITALS, N_PATIENTS, cohort_tables
+from thyroid_fl.simulation.cohort.ages import ages
+from thyroid_fl.simulation.cohort.assumptions import Assumptions
+from thyroid_fl.simulation.cohort.hospitals import hospitals, machines
+from thyroid_fl.simulation.cohort.patients import admit, image_counts, strata
+from thyroid_fl.simulation.cohort.sample import sample
+from thyroid_fl.simulation.cohort.tables import N_HOSPITALS, N_PATIENTS, cohort_tables
 
 __all__ = ["Assumptions", "cohort", "cohort_tables"]
 

@@ -9,9 +9,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import norm
 
-from thyroid_fl.simulation.cohort_allocation import Counts, shares, transport
-from thyroid_fl.simulation.cohort_assumptions import POPULATION, Assumptions
-from thyroid_fl.simulation.cohort_tables import (
+from thyroid_fl.simulation.cohort.allocation import Counts, shares, transport
+from thyroid_fl.simulation.cohort.assumptions import POPULATION, Assumptions
+from thyroid_fl.simulation.cohort.tables import (
     CLASSIFICATION,
     N_HOSPITALS,
     N_PATIENTS,

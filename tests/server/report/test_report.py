@@ -1,0 +1,136 @@
+"""The report is one safe file that says which make-believe it rests on."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.server.findings import headlines, read_run, summary_table
+from thyroid_fl.server.report import write_report
+
+FIGURES = (
+    "roc_internal", "roc_external", "differences", "hospitals", "learning", "sizes",
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, attributes and visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def html(study_folder: Path) -> str:
+    return write_report(study_folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_nothing_is_asked_from_outside_the_file(html: str, page: Page):
+    links = page.values("href") + page.values("xlink:href")
+    assert all(link.startswith("#") or link == "data:," for link in links)
+    for tag in ("script", "img", "iframe", "object", "embed", "base"):
+        assert page.tags[tag] == 0
+    assert page.values("src") == page.values("srcset") == []
+    assert "@import" not in html
+    assert all(url.startswith("#") for url in re.findall(r"url\(['\"]?([^)]+)\)", html))
+
+
+def test_every_figure_is_in_the_file_and_beside_it_with_its_numbers(
+    page: Page, study_folder: Path
+):
+    assert page.tags["svg"] == page.tags["figure"] == len(FIGURES)
+    for name in FIGURES:
+        for ending in ("svg", "png", "csv"):
+            assert (study_folder / "figures" / f"{name}.{ending}").exists()
+
+
+def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(page: Page, html: str):
+    ids = Counter(page.values("id"))
+    assert [name for name, n in ids.items() if n > 1] == []
+    inner = [link for link in page.values("href") + page.values("xlink:href")]
+    inner += re.findall(r"url\((#[^)]+)\)", html)
+    assert {link[1:] for link in inner if link.startswith("#")} <= set(ids)
+
+
+def test_a_hostile_hospital_name_stays_text(html: str, page: Page):
+    assert "<script>" not in html
+    assert "H003 <script>alert(1)</script> & Söhne alone (matched)" in page.text
+
+
+def test_it_says_what_the_terminal_says(page: Page, study_folder: Path):
+    run = read_run(study_folder)
+
+    for sentence in headlines(run.comparisons):
+        assert sentence in page.text
+    for cell in summary_table(run.results, run.comparisons).to_numpy().ravel():
+        assert cell in page.text
+
+
+def test_synthetic_pictures_small_preset_and_bayes_auc_are_named(page: Page):
+    assert "Synthetic pictures." in page.text
+    assert "nothing clinical follows" in page.text
+    assert "It is not the paper's size" in page.text
+    assert "Bayes AUC 0.931" in page.text
+    assert "Beijing, Shanghai" in page.text
+
+
+def test_real_data_with_a_random_split_is_no_external_validation(
+    write_study: Callable[..., Path],
+):
+    folder = write_study(
+        "real",
+        seeds=1,
+        split="patient",
+        preset="paper",
+        provenance={"cohort": None, "bayes_auc": None},
+    )
+
+    text = Page(write_report(folder).read_text(encoding="utf-8")).text
+
+    assert "known hospitals only" in text
+    assert "it is no external validation" in text
+    assert "external test patients, in the same manner" not in text
+    assert "Synthetic" not in text
+    assert "Bayes" not in text
+    assert "DenseNet121, pictures of 512 px" in text
+    assert "One seed" in text
+
+
+def test_settings_and_provenance_can_be_read(page: Page, study_folder: Path):
+    run = read_run(study_folder)
+
+    assert run.provenance["manifest_sha256"] in page.text
+    assert "thyroid-sim compare --seeds 2 --out 'demo study'" in page.text
+    assert "learning rate 0.001" in page.text
+
+
+def test_an_unfinished_comparison_gets_no_report(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no finished comparison"):
+        write_report(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []

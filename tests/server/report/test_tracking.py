@@ -1,0 +1,95 @@
+"""MLflow holds the results and every training, and no prediction."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thyroid_fl.server.findings import main_rows, read_run
+from thyroid_fl.server.report import write_report
+from thyroid_fl.server.tracking import log_to_mlflow
+
+
+@pytest.fixture(scope="module")
+def logged(write_study: Callable[..., Path]) -> Path:
+    """Return a study that was logged twice."""
+    folder = write_study("logged study")
+    write_report(folder)
+    log_to_mlflow(folder)
+    log_to_mlflow(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(logged: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{logged / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def runs(client):
+    experiment = client.get_experiment_by_name("logged study")
+    return client.search_runs([experiment.experiment_id])
+
+
+@pytest.fixture(scope="module")
+def parent(runs):
+    (found,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return found
+
+
+def test_one_run_per_training_under_one_parent_even_if_logged_twice(runs, parent):
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in runs]
+
+    assert parents.count(parent.info.run_id) == 6 * 2  # models, seeds
+    assert len(runs) == 6 * 2 + 1
+    assert all(run.info.status == "FINISHED" for run in runs)
+
+
+def test_a_training_has_its_settings_and_its_rounds(client, runs, logged: Path):
+    (child,) = [
+        run for run in runs if run.info.run_name == "H000 alone (tuned), seed 2, fold 0"
+    ]
+
+    history = read_run(logged).history.query(
+        "trained_on == 'H000' and budget == 'tuned' and seed == '2'"
+    )
+    metrics = client.get_metric_history(child.info.run_id, "auc")
+    assert [m.step for m in metrics] == history["round"].tolist()
+    assert [m.value for m in metrics] == pytest.approx(history["auc"].tolist())
+    assert child.data.params["budget"] == "tuned"
+    assert child.data.params["seed"] == "2"
+    assert child.data.params["rounds"] == "8"
+
+
+def test_the_parent_has_the_results(parent, logged: Path):
+    rows = main_rows(read_run(logged).results)
+    pooled = rows.query(
+        "arm == 'pooled' and metric == 'auc' and test_set == 'external'"
+    ).iloc[0]
+
+    metrics = parent.data.metrics
+    name = "auc per patient/external/Pooled"
+    assert metrics[name] == pytest.approx(pooled["value"])
+    assert metrics[f"{name}/low"] == pytest.approx(pooled["low"])
+    assert "difference/external/fedavg minus pooled/high" in metrics
+
+
+def test_report_tables_and_figures_are_kept_but_no_predictions(logged: Path):
+    names = {path.name for path in (logged / "mlartifacts").rglob("*")}
+
+    assert {"report.html", "results.csv", "differences.svg"} <= names
+    assert not [name for name in names if "prediction" in name]
+
+
+def test_telemetry_is_off_and_the_command_opens_this_store(logged: Path):
+    command = log_to_mlflow(logged)
+
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DO_NOT_TRACK"] == "true"
+    assert command == (
+        "MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri "
+        f"'sqlite:///{logged / 'mlflow.db'}'"
+    )
