@@ -1,4 +1,4 @@
-"""The ClientApp: it only translates messages; the work is in `training` and `inference`.
+"""The ClientApp: it only translates messages.
 
 Messages (Flower's record keys):
     train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
@@ -10,11 +10,11 @@ import logging
 import zlib
 from collections.abc import Callable
 from functools import lru_cache, wraps
+from typing import cast
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
 
@@ -24,6 +24,7 @@ from thyroid_fl.client.site import Site, open_site
 from thyroid_fl.client.training import local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place, set_threads
 from thyroid_fl.settings import Study, study_from
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import arrays_of, load_arrays
 
@@ -84,7 +85,7 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(int(seed.generate_state(1)[0]))
         update = local_update(model, TASKS[study.task], batches, optimizer, study)
-    arrays = ArrayRecord({name: Array(a) for name, a in arrays_of(model).items()})
+    arrays = record_of(arrays_of(model))
     metrics = {
         "num-examples": float(len(site.train)),
         "train-loss": update.loss,
@@ -113,16 +114,17 @@ def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSeq
 
 
 def _reply(metrics: dict[str, float], arrays: ArrayRecord | None = None) -> RecordDict:
-    records = RecordDict({"metrics": MetricRecord(metrics)})
+    records = RecordDict({"metrics": MetricRecord(dict(metrics))})
     if arrays is not None:
         records["arrays"] = arrays
     return records
 
 
 def _global_model(study: Study, asked: RecordDict) -> nn.Module:
-    """Return this process's model of the study with the weights that the centre sent."""
+    """Return this process's model of the study with the weights of the centre."""
     model = _built(Study(**{name: getattr(study, name) for name in MODEL_FIELDS}))
-    load_arrays(model, {name: a.numpy() for name, a in asked["arrays"].items()})
+    received = cast(ArrayRecord, asked["arrays"])
+    load_arrays(model, arrays_of_record(received))
     return model
 
 

@@ -43,7 +43,7 @@ def local_update(
         with autocast(study, batch.images.device):
             outputs = model(batch.images)
         loss = task.loss(outputs.float(), batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total = total.to(loss.device) + loss.detach() * len(batch.images)
         n_steps, n_pictures = n_steps + 1, n_pictures + len(batch.images)
@@ -82,7 +82,7 @@ def make_optimizer(
 def pull_towards_start(
     optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], mu: float
 ) -> None:
-    """Add FedProx's gradient mu (w - w_global) before every step (Li et al. 2020, eq. 2).
+    """Add FedProx's gradient mu (w - w_global) before every step (Li et al. 2020).
 
     In a step hook, not in the loss: Opacus rebuilds the gradient from per-case
     gradients, so a term in the loss would be dropped without a word.
@@ -102,4 +102,6 @@ def pull_towards_start(
 def _finite(model: nn.Module, total: Tensor) -> Tensor:
     """Return one boolean on the device: all weights and the loss are finite."""
     norms = torch._foreach_norm([p.detach() for p in model.parameters()])
-    return torch.isfinite(torch.stack([n.to(total.device) for n in norms]).sum() + total)
+    return torch.isfinite(
+        torch.stack([n.to(total.device) for n in norms]).sum() + total
+    )

@@ -17,7 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thyroid_fl.predictions import MODEL_COLUMNS, Model
-from thyroid_fl.server.findings import ARMS, model_name
+from thyroid_fl.server.words import (
+    ARMS,
+    model_name,
+)
 
 WIDTH_IN = 4.2
 GREY = "#666666"

@@ -26,13 +26,15 @@ from thyroid_fl.server.charts import (
     whiskers,
 )
 from thyroid_fl.server.findings import (
-    STRATEGIES,
-    TEST_SETS,
     each,
     main_rows,
+    summary_rows,
+)
+from thyroid_fl.server.words import (
+    STRATEGIES,
+    TEST_SETS,
     model_name,
     opponent,
-    summary_rows,
 )
 from thyroid_fl.statistics import roc_curve_band
 
@@ -164,8 +166,9 @@ def sizes_figure(hospitals: pd.DataFrame) -> Chart:
         ("external test", "#E69F00", "external test only"),
     ):
         part = table[table["role"] == role]
-        label = f"{len(part)} {words}"
-        axis.bar(part.index + 1, part["n_patients"], 1.0, color=shade, label=label)
+        if not part.empty:
+            label = f"{len(part)} {words}"
+            axis.bar(part.index + 1, part["n_patients"], 1.0, color=shade, label=label)
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter("{x:.0f}")
     axis.set(xlabel="Hospital, by size", ylabel="Patients")

@@ -24,20 +24,22 @@ from thyroid_fl.server.figures import (
     sizes_figure,
 )
 from thyroid_fl.server.findings import (
-    STRATEGIES,
-    TEST_SETS,
     Run,
     each,
     headlines,
-    interval,
     main_rows,
     measures,
+    read_run,
+    summary_table,
+)
+from thyroid_fl.server.words import (
+    STRATEGIES,
+    TEST_SETS,
+    interval,
     model_name,
     number,
     opponent,
-    read_run,
     split_words,
-    summary_table,
 )
 
 _METRICS = {
@@ -46,7 +48,7 @@ _METRICS = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
     "auc_hospital_mean": "Mean AUC over hospitals",
-    "auc_new_hospital": "AUC in a new hospital",
+    "auc_new_hospital": "AUC in another such hospital",
     "auc_other_hospitals": "AUC, small hospitals",
 }
 

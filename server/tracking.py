@@ -22,9 +22,11 @@ from thyroid_fl.server.findings import (
     each,
     main_rows,
     measures,
+    read_run,
+)
+from thyroid_fl.server.words import (
     model_name,
     opponent,
-    read_run,
 )
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Many hospitals on one machine: cohort, phantom pictures, comparison, `thyroid-sim`."""
+"""Many hospitals on one machine: cohort, phantoms, comparison, `thyroid-sim`."""

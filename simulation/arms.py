@@ -22,6 +22,8 @@ from thyroid_fl.simulation.grid import run_in_process
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import load_arrays, read_weights
 
+FOREVER_S = 1e9
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
@@ -49,6 +51,22 @@ class Training:
         name = "-".join(part for part in parts if part)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
         return f"{safe}-seed{self.study.seed}-fold{self.study.fold}"
+
+    def describe(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with the columns that name this training in front."""
+        named = pd.DataFrame(
+            {
+                "task": self.study.task,
+                "arm": self.arm,
+                "strategy": self.strategy,
+                "budget": self.budget,
+                "trained_on": self.trained_on,
+                "fold": self.study.fold,
+                "seed": self.study.seed,
+            },
+            index=table.index,
+        )
+        return pd.concat([named, table], axis=1)
 
     @property
     def n_messages(self) -> int:
@@ -81,6 +99,8 @@ def plan(
         .sort_index()
         .sort_values(ascending=False, kind="stable")
     )
+    # Hospitals run one after another here: a deadline on the clock would cut some off.
+    study = dataclasses.replace(study, round_deadline_s=FOREVER_S)
     alone = dataclasses.replace(study, strategy="fedavg", min_hospitals=1)
     trainings = [
         Training(
@@ -120,7 +140,9 @@ def plan(
     return trainings
 
 
-def train(training: Training, folder: Path, on_reply: Callable[[Message], None]) -> None:
+def train(
+    training: Training, folder: Path, on_reply: Callable[[Message], None]
+) -> None:
     """Run the ServerApp and the hospitals' ClientApps in this process.
 
     The folder gets checkpoints and ``model.safetensors``; a folder of the same
@@ -148,20 +170,7 @@ def predictions(training: Training, folder: Path, archive: Archive) -> pd.DataFr
     scores, _ = predict(
         place(model, device), TASKS[study.task], archive.cases, rows, study
     )
-    columns = [
-        "split", "test_set", "image_id", "patient_id", "hospital", "vendor", "malignant",
-    ]  # fmt: skip
+    columns = ["split", "test_set", "image_id", "patient_id", "hospital", "vendor"]
     table = archive.table.loc[held_out, columns].reset_index(drop=True)
-    table["malignant"] = table["malignant"].astype(int)
-    described = {
-        "task": study.task,
-        "arm": training.arm,
-        "strategy": training.strategy,
-        "budget": training.budget,
-        "trained_on": training.trained_on,
-        "fold": study.fold,
-        "seed": study.seed,
-    }
-    for position, (name, value) in enumerate(described.items()):
-        table.insert(position, name, value)
-    return table.assign(score=scores)
+    table["malignant"] = archive.cases.malignant.cpu().numpy()[rows]
+    return training.describe(table.assign(score=scores))

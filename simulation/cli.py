@@ -16,6 +16,7 @@ main = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
 @main.command()
 def compare(
     data: Annotated[
@@ -45,7 +46,9 @@ def compare(
     scale: Annotated[
         float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
     ] = 0.15,
-    rounds: Annotated[int | None, typer.Option(help="Rounds of the federation.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of the federation.")
+    ] = None,
     image_px: Annotated[int | None, typer.Option(help="Side of the pictures.")] = None,
     weights: Annotated[str | None, typer.Option(help="Pretrained weights.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,

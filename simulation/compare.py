@@ -56,7 +56,7 @@ class Comparison:
         """Return the figure of the differences with their intervals."""
         from thyroid_fl.server.figures import difference_figure
 
-        return difference_figure(self.comparisons)
+        return difference_figure(self.comparisons).figure
 
     def _repr_html_(self) -> str:
         report = self.folder / "report.html"
@@ -99,6 +99,11 @@ def compare(
     study = make_study(**settings)
     _check(strategies, seeds, folds, singles, tuned)
     out = Path(out)
+    if str(data) != SYNTHETIC and not Path(data).exists():
+        raise ConfigError(
+            f"{data}: no such manifest; `thyroid-client import` makes one, or use "
+            "'synthetic'"
+        )
     started = time.time()
     with Progress(enabled=progress) as shown:
         manifest, about_cohort = _manifest(data, out, scale, shown)
@@ -162,13 +167,15 @@ def _manifest(
     if str(data) != SYNTHETIC:
         return Path(data).resolve(), {"cohort": None, "bayes_auc": None}
     manifest = open_cohort(
-        out.resolve() / "cohort", scale=scale, progress=shown.counter("drawing pictures")
+        out.resolve() / "cohort",
+        scale=scale,
+        progress=shown.counter("drawing pictures"),
     )
     return manifest, json.loads((manifest.parent / "cohort.json").read_text())
 
 
 def _claim(out: Path, study: Study, claimed: dict[str, Any]) -> None:
-    """Write the comparison's settings into the folder, or check that they are its own."""
+    """Write the comparison's settings into the folder, or check them."""
     contents = {"study.json": json.loads(study.to_json()), "comparison.json": claimed}
     for name, content in contents.items():
         path = out / name
@@ -192,7 +199,7 @@ def _train_all(
     tuned: int,
     shown: Progress,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return predictions, history and hospitals of all trainings, training as needed."""
+    """Train what is not trained; return predictions, history and hospitals."""
     plans = []
     for study in studies:
         archive = open_archive(
@@ -207,7 +214,7 @@ def _train_all(
     for training, archive in plans:
         folder = out / "trainings" / training.folder
         tables.append(_trained(training, folder, archive, shown))
-        histories.append(_history(training, folder))
+        histories.append(training.describe(pd.read_csv(folder / "history.csv")))
     hospitals = _hospitals(plans[0][1])
     return (
         pd.concat(tables, ignore_index=True),
@@ -231,24 +238,8 @@ def _trained(
     return pd.read_parquet(path)
 
 
-def _history(training: Training, folder: Path) -> pd.DataFrame:
-    history = pd.read_csv(folder / "history.csv")
-    history = history.rename(columns=lambda name: name.removeprefix("val_"))
-    described = {
-        "arm": training.arm,
-        "strategy": training.strategy,
-        "budget": training.budget,
-        "trained_on": training.trained_on,
-        "fold": training.study.fold,
-        "seed": training.study.seed,
-    }
-    for position, (name, value) in enumerate(described.items()):
-        history.insert(position, name, value)
-    return history
-
-
 def _hospitals(archive: Archive) -> pd.DataFrame:
-    """Return one row per hospital: size, prevalence, vendor, and its part in the study."""
+    """Return one row per hospital: size, prevalence, vendor, and its role."""
     table = archive.table
     patients = table.drop_duplicates("patient_id").groupby("hospital")
     counts = table.pivot_table(

@@ -148,7 +148,7 @@ class InProcessGrid(Grid):
         records = {key: record.copy() for key, record in message.content.items()}
         received = make_message(message.metadata, RecordDict(records))
         try:
-            reply = self._client_app(received, self._contexts[node_id])
+            reply = self._client_app(message=received, context=self._contexts[node_id])
             if not isinstance(reply, Message):
                 raise TypeError(f"the ClientApp returned {type(reply)}, not a Message")
         except Exception as error:  # as Flower's runtime: a node cannot end the run

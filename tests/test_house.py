@@ -63,7 +63,9 @@ def test_imports_point_one_way(folder):
 
 
 def test_links_and_package_mapping_agree():
-    links = {p.name: p.readlink() for p in (ROOT / "thyroid_fl").iterdir() if p.is_symlink()}
+    links = {
+        p.name: p.readlink() for p in (ROOT / "thyroid_fl").iterdir() if p.is_symlink()
+    }
 
     assert links == {folder: Path("..") / folder for folder in FOLDERS}
     mapped = {k: v for k, v in SETUPTOOLS["package-dir"].items() if k != "thyroid_fl"}

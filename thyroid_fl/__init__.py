@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 # Read by the libraries at import, so set before any of them: nothing calls home, and
-# idle OpenMP threads sleep (spinning made steps 10 times slower beside another process).
+# idle OpenMP threads sleep (spinning made steps 10 times slower beside a process).
 for _name, _value in {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",

@@ -65,9 +65,7 @@ def training_batches(
         for chosen in np.split(order, cuts):
             batch = cases.batch(torch.from_numpy(chosen).to(cases.pixels.device))
             theta = random_affine(len(chosen), rotation_deg, flips, rng)
-            yield Batch(
-                images=warp(batch.images, theta), malignant=batch.malignant
-            )
+            yield Batch(images=warp(batch.images, theta), malignant=batch.malignant)
 
 
 def inference_batches(

@@ -43,8 +43,8 @@ def uses_bf16(study: Study, device: torch.device) -> bool:
     if study.precision != "auto":
         return study.precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return study.norm == "batch" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
+    return study.norm == "batch" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(study: Study, device: torch.device) -> AbstractContextManager[object]:

@@ -89,7 +89,7 @@ def open_store(
             shutil.rmtree(building, ignore_errors=True)
     return PixelStore(
         cases=pd.read_parquet(folder / "cases.parquet"),
-        # Copy-on-write: torch wants writable memory; nothing writes, nothing is read yet.
+        # Copy-on-write: torch wants writable memory; nothing is read or written.
         pixels=np.load(folder / "pixels.npy", mmap_mode="c"),
         thumbnails=np.load(folder / "thumbnails.npy", mmap_mode="r"),
         left_out=pd.read_parquet(folder / "left_out.parquet"),
@@ -178,9 +178,7 @@ def _build(
     left_out.to_parquet(folder / "left_out.parquet")
 
 
-def _usable(
-    cases: pd.DataFrame, region: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _usable(cases: pd.DataFrame, region: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the cases into those that the region allows and those it does not."""
     without = pd.Series(False, index=cases.index)
     if region == "nodule":

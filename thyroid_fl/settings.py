@@ -18,25 +18,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from thyroid_fl.errors import ConfigError
 
-PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    # What differs from the defaults of `Study`; a new task adds its two lines here.
-    ("classification", "small"): {},
-    # Xu et al. 2023, authors' code (shared hyper-parameters: SGD 1e-3, momentum .9,
-    # weight decay 5e-4, batch 32, 512 px, 20 warm-up epochs, rotation 80 degrees).
-    ("classification", "paper"): {
-        "image_px": 512,
-        "norm": "batch",
-        "rounds": 200,
-        "warmup_rounds": 20,
-        "batch_size": 32,
-        "optimizer": "sgd",
-        "learning_rate": 1e-3,
-        "weight_decay": 5e-4,
-        "rotation_deg": 80.0,
-        "flips": "both",
-    },
-}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
@@ -48,9 +29,9 @@ class Study:
 
     data: str = "synthetic"
     """A manifest (CSV or Parquet), or ``synthetic``: the 208-hospital cohort."""
-    task: Literal["classification"] = "classification"
-    """What the model does."""
-    preset: Literal["small", "paper"] = "small"
+    task: str = "classification"
+    """What the model does: a name in `thyroid_fl.tasks.TASKS`."""
+    preset: str = "small"
     """Size of model and pictures; sets the defaults of the fields below."""
     region: Literal["whole", "nodule"] = "whole"
     """The whole picture (as the paper), or the nodule's box with a margin."""
@@ -79,7 +60,7 @@ class Study:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The hospitals' optimizer; fresh in every round."""
     learning_rate: float = 1e-3
-    """Peak of the hospitals' learning rate; cosine over the rounds after the warm-up."""
+    """Peak of the hospitals' rate; a cosine over the rounds after the warm-up."""
     warmup_rounds: int = 1
     """Rounds over which the learning rate rises linearly."""
     momentum: float = 0.9
@@ -90,9 +71,9 @@ class Study:
     """Augmentation: largest rotation to either side, in degrees."""
     flips: Literal["horizontal", "both"] = "horizontal"
     """Augmentation: flips, each with probability one half. A vertical flip turns
-    shadows upwards; from scratch it costs a small model dearly (benchmarks/README.md)."""
-    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
-    """How updates become the next model."""
+    shadows upwards: from scratch it costs a small model dearly (benchmarks)."""
+    strategy: str = "fedavg"
+    """How updates become the next model: a name in `strategies.STRATEGIES`."""
     proximal_mu: float = 0.01
     """FedProx: weight of the pull towards the global model (Li et al. 2020)."""
     server_learning_rate: float = 0.01
@@ -138,17 +119,19 @@ def make_study(**settings: Any) -> Study:
     >>> make_study(preset="paper").image_px
     512
     """
+    # The tasks import this module, and torch: only who makes a study needs them.
+    from thyroid_fl.tasks import TASKS
+
     _known(settings, "the settings")
-    key = (
-        settings.get("task", "classification"),
-        settings.get("preset", "small"),
-    )
-    if key not in PRESETS:
-        known = ", ".join(f"{task}/{preset}" for task, preset in PRESETS)
+    task = settings.get("task", "classification")
+    if task not in TASKS:
+        raise ConfigError(f"no task {task!r}; expected one of: {', '.join(TASKS)}")
+    presets, preset = TASKS[task].presets, settings.get("preset", "small")
+    if preset not in presets:
         raise ConfigError(
-            f"no preset {key[1]!r} for task {key[0]!r}; expected one of: {known}"
+            f"no preset {preset!r} for {task}; expected one of: {', '.join(presets)}"
         )
-    return Study(**{**PRESETS[key], **settings})
+    return Study(**{**presets[preset], **settings})
 
 
 def read_settings(path: Path | str) -> dict[str, Any]:

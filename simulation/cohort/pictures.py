@@ -19,9 +19,13 @@ from PIL import Image
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.manifest import write_manifest
 from thyroid_fl.simulation.cohort import Assumptions, cohort
-from thyroid_fl.simulation.nodule import View
-from thyroid_fl.simulation.nodule_features import bayes_auc, nodule_features, tirads
 from thyroid_fl.simulation.phantom import draw
+from thyroid_fl.simulation.phantom.nodule import View
+from thyroid_fl.simulation.phantom.nodule_features import (
+    bayes_auc,
+    nodule_features,
+    tirads,
+)
 
 VIEWS: tuple[View, View] = ("longitudinal", "transverse")
 PICTURE_PX = 96
@@ -123,8 +127,8 @@ def _draw_patient(job: tuple[Path, int, int, dict[str, Any]]) -> list[dict[str, 
         annotated = k < patient["n_annotated_images"]
         if annotated:
             Image.fromarray(phantom.mask).save(folder / mask)
-        columns = ("patient_id", "hospital", "malignant", "vendor", "device")
-        columns += ("province", "region", "sex", "age")
+        columns = ["patient_id", "hospital", "malignant", "vendor", "device"]
+        columns += ["province", "region", "sex", "age"]
         rows.append(
             {"image_id": image_id, "image": image, "mask": mask if annotated else None}
             | {name: patient[name] for name in columns}

@@ -125,7 +125,9 @@ def test_no_batches_leave_the_model_as_it_was():
     model = build_model(STUDY)
     before = arrays_of(model)
 
-    update = local_update(model, TASK, [], make_optimizer(model, STUDY, 1.0, 0.0), STUDY)
+    update = local_update(
+        model, TASK, [], make_optimizer(model, STUDY, 1.0, 0.0), STUDY
+    )
 
     assert (update.n_steps, np.isnan(update.loss)) == (0, True)
     assert all(np.array_equal(before[k], v) for k, v in arrays_of(model).items())

@@ -18,10 +18,18 @@ def cases():
 
 
 def batches(cases, rows, seed=1, **settings):
-    settings = {"batch_size": 16, "epochs": 1, "rotation_deg": 0.0, "flips": "both"} | settings
+    settings = {
+        "batch_size": 16,
+        "epochs": 1,
+        "rotation_deg": 0.0,
+        "flips": "both",
+    } | settings
     return list(
         training_batches(
-            cases, np.array(rows), seed=np.random.SeedSequence(seed), **settings
+            cases,
+            np.array(rows),
+            seed=np.random.SeedSequence(seed),
+            **settings,
         )
     )
 
@@ -52,7 +60,9 @@ def test_the_seed_decides_the_batches(cases):
     first, same = (batches(cases, range(40), rotation_deg=80.0) for _ in range(2))
     other = batches(cases, range(40), seed=2, rotation_deg=80.0)
 
-    assert all(torch.equal(a.images, b.images) for a, b in zip(first, same, strict=True))
+    assert all(
+        torch.equal(a.images, b.images) for a, b in zip(first, same, strict=True)
+    )
     assert not torch.equal(first[0].images, other[0].images)
 
 

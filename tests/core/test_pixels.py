@@ -66,7 +66,9 @@ def test_pictures_are_decoded_once(cases, tmp_path):
 
 
 def test_a_changed_picture_makes_a_new_store(cases, tmp_path):
-    before = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS).pixels[0].copy()
+    before = (
+        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS).pixels[0].copy()
+    )
     Image.fromarray(np.zeros((60, 100), np.uint8)).save(tmp_path / "0.png")
 
     after = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS).pixels[0]
@@ -75,7 +77,7 @@ def test_a_changed_picture_makes_a_new_store(cases, tmp_path):
     assert after.max() == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
 def test_an_unreadable_picture_is_named_and_leaves_no_store(cases, tmp_path, content):
     (tmp_path / "1.png").write_bytes(content)
 

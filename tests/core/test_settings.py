@@ -5,13 +5,13 @@ import pytest
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import (
-    PRESETS,
     Study,
     make_study,
     parse_setting,
     read_settings,
     study_from,
 )
+from thyroid_fl.tasks import TASKS
 
 
 def test_a_study_survives_the_journey_to_a_hospital():
@@ -29,8 +29,9 @@ def test_preset_paper_is_the_papers_size():
 
 
 def test_every_preset_makes_a_study():
-    for task, preset in PRESETS:
-        assert make_study(task=task, preset=preset).preset == preset
+    for name, task in TASKS.items():
+        for preset in task.presets:
+            assert make_study(task=name, preset=preset).preset == preset
 
 
 def test_settings_override_the_preset_and_the_file(tmp_path):
@@ -44,14 +45,18 @@ def test_settings_override_the_preset_and_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rouds": 3}, "unknown setting 'rouds'. Did you mean 'rounds'? Known settings"),
+        (
+            {"rouds": 3},
+            "unknown setting 'rouds'. Did you mean 'rounds'? Known settings",
+        ),
         ({"rounds": "3"}, "rounds is '3'; expected a value of type int"),
         ({"rounds": True}, "rounds is True"),
         ({"rounds": 0}, "rounds is 0; expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"preset": "huge"}, "no preset 'huge'"),
-        ({"strategy": "fedsgd"}, "strategy is 'fedsgd'; expected one of: fedavg"),
+        ({"task": "grading"}, "no task 'grading'; expected one of: classification"),
+        ({"flips": "none"}, "flips is 'none'; expected one of: horizontal, both"),
         ({"split": "vendor"}, "split is 'vendor'; expected patient"),
         ({"split": "random"}, "split is 'random'"),
         ({"norm": "batch", "image_px": 32}, "use at least 64, or norm = 'group'"),

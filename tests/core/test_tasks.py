@@ -53,7 +53,9 @@ def test_group_norm_replaces_every_batch_norm():
         for m in model.modules()
         if isinstance(m, nn.GroupNorm)
     }
-    assert all(channels % g == 0 and channels >= 2 * g for g, channels in groups.items())
+    assert all(
+        channels % g == 0 and channels >= 2 * g for g, channels in groups.items()
+    )
     assert with_norm(nn.Sequential(nn.BatchNorm2d(7)), "group")[0].num_groups == 1
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thyroid_fl.simulation.nodule_features import (
+from thyroid_fl.simulation.phantom.nodule_features import (
     NoduleFeatures,
     bayes_auc,
     bayes_score,

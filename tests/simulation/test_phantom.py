@@ -3,10 +3,10 @@ import pytest
 from scipy import ndimage
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.simulation.nodule_features import NoduleFeatures
 from thyroid_fl.simulation.phantom import Phantom, draw
-from thyroid_fl.simulation.scanner import field_of_view
-from thyroid_fl.simulation.vendor_looks import VENDOR_LOOKS
+from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures
+from thyroid_fl.simulation.phantom.scanner import field_of_view
+from thyroid_fl.simulation.phantom.vendor_looks import VENDOR_LOOKS
 
 PLAIN = {
     "solid": True, "vertical": False, "marked_hypo": False,

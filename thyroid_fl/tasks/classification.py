@@ -8,7 +8,6 @@ Preset ``small`` is the same family with 0.25 M parameters.
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
@@ -27,9 +26,25 @@ SIZES = {
     "small": (16, (2, 4, 6, 4), 24, 64),
     "paper": (32, (6, 12, 24, 16), 64, 256),
 }
+PRESETS = {
+    "small": {},
+    # The authors' code of Xu et al. 2023.
+    "paper": {
+        "image_px": 512,
+        "norm": "batch",
+        "rounds": 200,
+        "warmup_rounds": 20,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "weight_decay": 5e-4,
+        "rotation_deg": 80.0,
+        "flips": "both",
+    },
+}
 
 
-class GreyDenseNet(DenseNet):
+class GreyDenseNet(DenseNet):  # type: ignore[misc]
     """torchvision's DenseNet for one channel; same names in its state.
 
     Its last ReLU is not in place: in-place it overwrites what Grad-CAM and per-case
@@ -42,7 +57,7 @@ class GreyDenseNet(DenseNet):
         super().__init__(growth, blocks, stem, num_classes=2)
         self.features.conv0 = nn.Conv2d(1, stem, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.features.conv0.weight)
-        n_features = self.classifier.in_features
+        n_features = int(self.features.norm5.num_features)
         self.classifier = nn.Sequential(
             nn.Linear(n_features, hidden),
             nn.ReLU(),
@@ -130,6 +145,7 @@ def _modern_name(name: str) -> str:
 
 CLASSIFICATION = Task(
     name="classification",
+    presets=PRESETS,
     needs=("malignant",),
     build=build,
     loss=loss,

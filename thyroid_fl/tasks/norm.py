@@ -26,7 +26,11 @@ def with_norm(model: nn.Module, norm: Literal["batch", "group"]) -> nn.Module:
 def _group_norm(layer: nn.BatchNorm2d) -> nn.GroupNorm:
     channels = layer.num_features
     groups = max(
-        (g for g in range(1, MOST_GROUPS + 1) if channels % g == 0 and channels // g > 1),
+        (
+            g
+            for g in range(1, MOST_GROUPS + 1)
+            if channels % g == 0 and channels // g > 1
+        ),
         default=1,
     )
     return nn.GroupNorm(groups, channels, eps=layer.eps)

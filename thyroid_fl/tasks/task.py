@@ -1,7 +1,8 @@
 """What a task is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ class Task:
     """What makes one task different from another; everything else is shared."""
 
     name: str
+    presets: Mapping[str, Mapping[str, Any]]
+    """Size of the model -> what differs from the defaults of `Study`."""
     needs: tuple[str, ...]
     """Manifest columns that a case must have to be used."""
     build: Callable[[Study], nn.Module]

@@ -9,13 +9,15 @@ import pytest
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.findings import (
     headlines,
-    interval,
     main_rows,
     measures,
     read_run,
-    split_words,
     summary_rows,
     summary_table,
+)
+from thyroid_fl.server.words import (
+    interval,
+    split_words,
     verdict,
 )
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from thyroid_fl.simulation.nodule_features import NoduleFeatures
-from thyroid_fl.simulation.texture import Grid, Image, paint, smooth_field, step
+from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures
+from thyroid_fl.simulation.phantom.texture import Grid, Image, paint, smooth_field, step
 
 View = Literal["transverse", "longitudinal"]
 Floats = npt.NDArray[np.float64]
@@ -121,7 +121,7 @@ def paint_nodule(
     echo_db += nodule.halo_db * np.exp(-np.square(inside_mm / 0.7))
     paint(echo_db, weight, level_db)
     loss += weight * (0.08 - 0.5 * fluid)
-    _add_points(nodule, centre_mm, semi_mm, grid, fluid, reflector, rng)
+    _add_points(nodule, centre_mm, semi_mm, grid, reflector, rng)
     if nodule.has_shell:
         _add_shell(centre_mm, semi_mm, grid, (echo_db, loss), rng)
     return np.asarray(inside_mm > 0)
@@ -164,7 +164,6 @@ def _add_points(
     centre_mm: tuple[float, float],
     semi_mm: tuple[float, float],
     grid: Grid,
-    fluid: Image,
     reflector: Image,
     rng: np.random.Generator,
 ) -> None:

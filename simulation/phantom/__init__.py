@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.simulation.anatomy import sample_neck, section
-from thyroid_fl.simulation.nodule import View
-from thyroid_fl.simulation.nodule_features import NoduleFeatures
-from thyroid_fl.simulation.scanner import field_of_view, scan
-from thyroid_fl.simulation.vendor_looks import VENDOR_LOOKS, jittered
+from thyroid_fl.simulation.phantom.anatomy import sample_neck, section
+from thyroid_fl.simulation.phantom.nodule import View
+from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures
+from thyroid_fl.simulation.phantom.scanner import field_of_view, scan
+from thyroid_fl.simulation.phantom.vendor_looks import VENDOR_LOOKS, jittered
 
 _MIN_SIZE_PX = 32
 

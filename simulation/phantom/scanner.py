@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from thyroid_fl.simulation.vendor_looks import Geometry, Mark, VendorLook
+from thyroid_fl.simulation.phantom.vendor_looks import Geometry, Mark, VendorLook
 
 Image = npt.NDArray[np.float32]
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thyroid_fl.simulation.nodule import (
+from thyroid_fl.simulation.phantom.nodule import (
     Nodule,
     View,
     paint_nodule,
     points,
     sample_nodule,
 )
-from thyroid_fl.simulation.nodule_features import NoduleFeatures
-from thyroid_fl.simulation.scanner import Tissue
-from thyroid_fl.simulation.texture import (
+from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures
+from thyroid_fl.simulation.phantom.scanner import Tissue
+from thyroid_fl.simulation.phantom.texture import (
     Grid,
     Image,
     make_grid,
