@@ -55,7 +55,10 @@ def load_arrays(model: nn.Module, arrays: Arrays) -> None:
                 f"array {name!r} has shape {array.shape}; this model expects "
                 f"{tuple(tensor.shape)}: use the same task, preset and version"
             )
-        tensor.copy_(torch.from_numpy(array))
+        if tensor.device.type == "cpu":
+            np.copyto(tensor.numpy(), array)  # received arrays are read-only
+        else:
+            tensor.copy_(torch.from_numpy(array.copy()))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
