@@ -12,7 +12,7 @@ import torch
 
 from thyroid_fl.batches import Cases, IntArray
 from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.leaks import refuse_leaks
 from thyroid_fl.manifest import read_manifest
 from thyroid_fl.pixels import open_store
@@ -118,7 +118,9 @@ def open_archive(
         )
     if progress is not None:
         _open_store(Study(**settings), progress)
-    return _open_archive(Study(**settings))
+    path = Path(manifest)
+    changed_ns = path.stat().st_mtime_ns if path.exists() else 0
+    return _open_archive(Study(**settings), changed_ns)
 
 
 def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
@@ -136,10 +138,17 @@ def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _open_archive(study: Study) -> Archive:
+def _open_archive(study: Study, changed_ns: int) -> Archive:
+    del changed_ns  # a manifest that was mended is another one
     registered, store = _open_store(study, lambda done, total: None)
     table = store.cases.copy()
-    lacking = table[list(TASKS[study.task].needs)].isna().any(axis=1)
+    needs = list(TASKS[study.task].needs)
+    lacking = table[needs].isna().any(axis=1)
+    if lacking.all():
+        raise ManifestError(
+            f"{study.data}: no picture can be used for {study.task}; fill the column "
+            f"{' and '.join(needs)}"
+        )
     divided = split_cases(
         table[~lacking],
         study.split,

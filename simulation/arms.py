@@ -16,6 +16,7 @@ from thyroid_fl.client.app import app as client_app
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.site import ALL_HOSPITALS, Archive
 from thyroid_fl.devices import choose_device, place, set_threads
+from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.app import app as server_app
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
@@ -82,7 +83,7 @@ def plan(
     n_singles: int,
     n_tuned: int,
 ) -> list[Training]:
-    """Return the trainings of one seed and fold: federated, pooled, then singles.
+    """Return the trainings of one seed and fold, about the longest first.
 
     Args:
         study: settings of the federated arm.
@@ -92,7 +93,16 @@ def plan(
             own steps in the federation (matched).
         n_tuned: how many of them also get up to pooled's steps and keep the best
             round on their own validation (tuned).
+
+    Raises:
+        ConfigError: the split has nothing to train or to test with.
     """
+    for side in ("train", "test"):
+        if not len(archive.rows(side)):
+            raise ConfigError(
+                f"split is {study.split!r}, which has no picture to {side} with; "
+                "choose another split"
+            )
     n_pictures = (
         archive.table.loc[archive.table["split"] == "train", "hospital"]
         .value_counts()
@@ -121,12 +131,12 @@ def plan(
             study=alone,
         )
     )
-    for budget, n in (("matched", n_singles), ("tuned", n_tuned)):
+    for budget, n in (("tuned", n_tuned), ("matched", n_singles)):
         for hospital in n_pictures.index[:n]:
             whole = int(n_pictures.sum() // n_pictures[hospital])
             times = whole if budget == "tuned" else 1
             own = dataclasses.replace(alone, local_epochs=study.local_epochs * times)
-            if not len(archive.rows("val", hospital)):
+            if not _can_select(archive, hospital):
                 own = dataclasses.replace(own, select_by="last")
             trainings.append(
                 Training(
@@ -138,6 +148,12 @@ def plan(
                 )
             )
     return trainings
+
+
+def _can_select(archive: Archive, hospital: str) -> bool:
+    """Return whether a hospital's validation cases are of both classes."""
+    labels = archive.table.loc[archive.rows("val", hospital), "malignant"]
+    return bool(labels.nunique() == 2)
 
 
 def train(

@@ -52,7 +52,10 @@ def compare(
     image_px: Annotated[int | None, typer.Option(help="Side of the pictures.")] = None,
     weights: Annotated[str | None, typer.Option(help="Pretrained weights.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads; 0: all cores.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of a training.")] = None,
+    jobs: Annotated[
+        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
+    ] = 0,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other setting of a study: NAME=VALUE."),
@@ -88,10 +91,11 @@ def compare(
             singles=singles,
             tuned=tuned,
             scale=scale,
+            jobs=jobs,
             **settings,
         )
         _print_table(done.table)
-        console = Console()
+        console = Console(markup=False)
         for line in headlines(done.comparisons):
             console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
@@ -121,7 +125,7 @@ def _print_table(frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] #
     table = Table(*map(str, frame.columns))
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
-    Console().print(table)
+    Console(markup=False).print(table)  # a name may hold square brackets
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from its last round.
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from thyroid_fl.client.site import Archive, open_archive
+from thyroid_fl.devices import choose_device
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import comparisons_table, results_table
 from thyroid_fl.server.findings import read_run, summary_table
 from thyroid_fl.server.report import write_report
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
-from thyroid_fl.simulation.arms import Training, plan, predictions, train
+from thyroid_fl.simulation.arms import Training, plan
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import provenance
+from thyroid_fl.simulation.workers import PREDICTIONS, train_all
 from thyroid_fl.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ def compare(
     singles: int = 8,
     tuned: int = 1,
     scale: float = 0.15,
+    jobs: int = 0,
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
@@ -88,6 +92,9 @@ def compare(
         singles: how many hospitals, the largest first, also train alone.
         tuned: how many of them also get up to pooled's number of steps.
         scale: size of the synthetic cohort; 1 is the paper's 10 023 patients.
+        jobs: trainings at a time, each in a process of its own; 0: one a core on the
+            CPU, one in all on a GPU. A script that calls this needs Python's
+            ``if __name__ == "__main__":`` guard.
         progress: show progress on stderr.
         settings: fields of `Study`.
 
@@ -104,6 +111,7 @@ def compare(
             f"{data}: no such manifest; `thyroid-client import` makes one, or use "
             "'synthetic'"
         )
+    study, jobs = _side_by_side(study, jobs)
     started = time.time()
     with Progress(enabled=progress) as shown:
         manifest, about_cohort = _manifest(data, out, scale, shown)
@@ -115,10 +123,17 @@ def compare(
         ]
         claimed = {"strategies": list(strategies), "seeds": seeds, "folds": folds}
         claimed |= {"singles": singles, "tuned": tuned}
-        _claim(out, study, claimed)
-        tables = _train_all(studies, out, strategies, singles, tuned, shown)
+        contents = {"study.json": json.loads(study.to_json())}
+        contents |= {"comparison.json": claimed}
+        _refuse_other(out, contents)
+        plans = _plans(studies, strategies, singles, tuned, shown)
+        # Only now: data that cannot be used leave no folder.
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _write_json(out / name, content)
+        train_all(plans, out / "trainings", jobs, shown)
         shown.step("evaluating")
-        _write_tables(out, *tables)
+        _write_tables(out, *_tables(plans, out / "trainings"))
         facts = provenance(manifest, started) | claimed | about_cohort
         _write_json(out / "provenance.json", facts)
         shown.step("writing the report")
@@ -174,9 +189,10 @@ def _manifest(
     return manifest, json.loads((manifest.parent / "cohort.json").read_text())
 
 
-def _claim(out: Path, study: Study, claimed: dict[str, Any]) -> None:
-    """Write the comparison's settings into the folder, or check them."""
-    contents = {"study.json": json.loads(study.to_json()), "comparison.json": claimed}
+def _refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
+    """Raise if the folder holds trained rounds of a comparison with other settings."""
+    if not any(out.glob("trainings/*/checkpoint/checkpoint.json")):
+        return
     for name, content in contents.items():
         path = out / name
         before = json.loads(path.read_text()) if path.exists() else content
@@ -186,56 +202,50 @@ def _claim(out: Path, study: Study, claimed: dict[str, Any]) -> None:
                 f"{out} holds a comparison with other settings ({', '.join(differing)})"
                 ": choose another --out, or remove the folder"
             )
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        _write_json(out / name, content)
 
 
-def _train_all(
+def _plans(
     studies: Sequence[Study],
-    out: Path,
     strategies: Sequence[str],
     singles: int,
     tuned: int,
     shown: Progress,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Train what is not trained; return predictions, history and hospitals."""
+) -> list[Training]:
+    """Return all trainings of all seeds and folds; the data are opened on the way."""
     plans = []
     for study in studies:
         archive = open_archive(
             study, study.data, progress=shown.counter("preparing pictures")
         )
-        chosen = plan(
+        plans += plan(
             study, archive, strategies=strategies, n_singles=singles, n_tuned=tuned
         )
-        plans += [(training, archive) for training in chosen]
-    shown.plan(sum(training.n_messages for training, _ in plans))
-    tables, histories = [], []
-    for training, archive in plans:
-        folder = out / "trainings" / training.folder
-        tables.append(_trained(training, folder, archive, shown))
-        histories.append(training.describe(pd.read_csv(folder / "history.csv")))
-    hospitals = _hospitals(plans[0][1])
+    return plans
+
+
+def _tables(trainings: Sequence[Training], folder: Path) -> tuple[pd.DataFrame, ...]:
+    """Return predictions and history of all trainings, and the hospitals."""
+    scores = [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings]
+    history = [
+        training.describe(pd.read_csv(folder / training.folder / "history.csv"))
+        for training in trainings
+    ]
+    study = trainings[0].study
     return (
-        pd.concat(tables, ignore_index=True),
-        pd.concat(histories, ignore_index=True),
-        hospitals,
+        pd.concat(scores, ignore_index=True),
+        pd.concat(history, ignore_index=True),
+        _hospitals(open_archive(study, study.data)),
     )
 
 
-def _trained(
-    training: Training, folder: Path, archive: Archive, shown: Progress
-) -> pd.DataFrame:
-    """Return a training's predictions, from its folder if it is finished."""
-    path = folder / "predictions.parquet"
-    shown.step(training.folder)
-    if not path.exists():
-        train(training, folder, shown.on_reply)
-        table = predictions(training, folder, archive)
-        table.to_parquet(path.with_suffix(".partial"))
-        path.with_suffix(".partial").replace(path)
-    shown.finished(training.n_messages)
-    return pd.read_parquet(path)
+def _side_by_side(study: Study, jobs: int) -> tuple[Study, int]:
+    """Return the study with its threads, and how many trainings run at a time."""
+    n_cores = len(os.sched_getaffinity(0))
+    if not jobs:
+        on_cpu = choose_device(study.device).type == "cpu"
+        jobs = n_cores // (study.threads or 1) if on_cpu else 1
+    threads = study.threads or max(1, n_cores // max(1, jobs))
+    return dataclasses.replace(study, threads=threads), max(1, jobs)
 
 
 def _hospitals(archive: Archive) -> pd.DataFrame:

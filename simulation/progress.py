@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from types import TracebackType
 
-from flwr.app import Message
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,7 +29,6 @@ class Progress:
             disable=not enabled,
         )
         self._trainings: TaskID | None = None
-        self._done_before = 0
 
     def __enter__(self) -> "Progress":
         self._bars.start()
@@ -59,17 +57,16 @@ class Progress:
         """Show the bar of all trainings' replies."""
         self._trainings = self._bars.add_task("training", total=n_replies)
 
-    def on_reply(self, reply: Message) -> None:
-        """Count one hospital's reply."""
-        del reply
+    def replies(self, n: int) -> None:
+        """Count so many more replies of hospitals."""
         if self._trainings is not None:
-            self._bars.advance(self._trainings)
+            self._bars.advance(self._trainings, n)
 
-    def finished(self, n_replies: int) -> None:
-        """Count a training as done, however many of its replies came from before."""
-        self._done_before += n_replies
+    def skip(self, n_replies: int) -> None:
+        """Count replies that an earlier call got; they say nothing about the speed."""
         if self._trainings is not None:
-            self._bars.update(self._trainings, completed=self._done_before)
+            total = self._bars.tasks[self._trainings].total or 0
+            self._bars.update(self._trainings, total=total - n_replies)
 
     def step(self, name: str) -> None:
         """Say what is being done now."""

@@ -50,6 +50,9 @@ def manifest_faults(table: pd.DataFrame, folder: Path) -> list[Fault]:
     cases = as_cases(checkable).set_index(checkable.index)
     remedy = "a patient belongs to one hospital: give each its own patient_id"
     faults += _contradiction_faults(cases, ["patient_id"], "hospital", remedy)
+    remedy = "what is known from training cannot be tested: give a patient one side"
+    for name in ("split", *filter(is_fold, map(str, cases))):
+        faults += _contradiction_faults(cases, ["patient_id"], name, remedy)
     remedy = "a nodule has one pathology: mend it, or give each its own nodule_id"
     nodule = ["patient_id", "nodule_id"]
     return sorted([*faults, *_contradiction_faults(cases, nodule, "malignant", remedy)])

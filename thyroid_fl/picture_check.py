@@ -97,6 +97,17 @@ def boxes_of_mask(mask: NDArray[np.bool_]) -> Boxes:
     )
 
 
+def box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
+    """Yield a message for each box that reaches outside a picture of (width, height)."""
+    width, height = size
+    for box in boxes:
+        if box[2] > width or box[3] > height:
+            yield (
+                f"box {list(box)} reaches outside the picture of {width} x {height} "
+                "pixels; boxes are [x0, y0, x1, y1], 0-based, x1 and y1 not included"
+            )
+
+
 def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]:
     """Return the picture's thumbnail, and (column, message) for each fault."""
     blank = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
@@ -108,20 +119,10 @@ def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]
     except UNREADABLE as error:
         text = f"picture {row.image!r} cannot be read ({error}); export it again"
         return blank, [("image", text)]
-    problems = [("boxes", text) for text in _box_problems(row.boxes, size)]
+    problems = [("boxes", text) for text in box_problems(row.boxes, size)]
     if pd.notna(row.mask) and (folder / row.mask).is_file():
         problems += [("mask", text) for text in _mask_problems(row.mask, folder, size)]
     return small, problems
-
-
-def _box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
-    width, height = size
-    for box in boxes:
-        if box[2] > width or box[3] > height:
-            yield (
-                f"box {list(box)} reaches outside the picture of {width} x {height} "
-                "pixels; boxes are [x0, y0, x1, y1], 0-based, x1 and y1 not included"
-            )
 
 
 def _mask_problems(name: str, folder: Path, size: tuple[int, int]) -> Iterator[str]:

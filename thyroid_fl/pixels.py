@@ -19,6 +19,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
+from thyroid_fl.picture_check import UNREADABLE, box_problems
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
@@ -198,17 +199,18 @@ def _prepare(
     try:
         with Image.open(path) as opened:
             picture = opened.convert("L")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ManifestError(
             f"picture {path}: cannot be read ({error}); mend or remove it, and run "
             "thyroid-client check on the manifest"
         ) from error
+    found = tuple(map(tuple, boxes)) if _has_boxes(boxes) else ()  # type: ignore[call-overload]
+    if problem := next(box_problems(found, picture.size), None):
+        raise ManifestError(
+            f"picture {path}: {problem}; run thyroid-client check on the manifest"
+        )
     crop: Crop = (0, 0, *picture.size)
     if view.region == "nodule":
-        crop = nodule_crop(
-            tuple(tuple(map(int, box)) for box in boxes),  # type: ignore[attr-defined, misc]
-            view.margin,
-            picture.size,
-        )
+        crop = nodule_crop(found, view.margin, picture.size)
     square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
     return square, thumbnail(picture), (crop, scale, left, top)

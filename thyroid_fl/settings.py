@@ -78,7 +78,7 @@ class Study:
     """FedProx: weight of the pull towards the global model (Li et al. 2020)."""
     server_learning_rate: float = 0.01
     """FedAdam: the centre's learning rate (Reddi et al. 2021)."""
-    select_by: str = "loss"
+    select_by: str = "auc"
     """Validation metric that chooses the best round; ``last`` takes the last."""
     seed: int = 1
     """Seed of initial weights, batches and augmentation."""

@@ -133,7 +133,7 @@ def _draw_patient(job: tuple[Path, int, int, dict[str, Any]]) -> list[dict[str, 
             {"image_id": image_id, "image": image, "mask": mask if annotated else None}
             | {name: patient[name] for name in columns}
             | {
-                "boxes": (phantom.box,),
+                "boxes": (phantom.box,) if annotated else (),
                 "tirads": tirads(features),
                 "view": view,
                 "nodule_id": patient["patient_id"],

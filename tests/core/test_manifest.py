@@ -123,6 +123,16 @@ def test_a_failed_write_leaves_the_old_file(folder, monkeypatch):
         ("image", ["a.png", "/b.png", "c.png"], "line 3: image is '/b.png'; expected"),
         ("mask", ["../a.png", "", ""], "line 2: mask is '../a.png'; expected the path"),
         ("split_2", ["", "x", ""], "line 3: split_2 is 'x'; expected one of train"),
+        (
+            "split",
+            ["train", "test", "val"],
+            "line 3: split is 'test', but an earlier row has 'train' for patient_id",
+        ),
+        (
+            "split_1",
+            ["train", "val", ""],
+            "line 3: split_1 is 'val', but an earlier row has 'train' for patient_id",
+        ),
         ("boxes", ["", "[[3, 0, 1, 1]]", ""], "line 3: boxes is '[[3, 0, 1, 1]]'"),
         ("boxes", ["[[-1, 0, 1, 1]]", "", ""], "line 2: boxes is '[[-1, 0, 1, 1]]'"),
         ("boxes", ["[[0, 0, 1]]", "", ""], "line 2: boxes is '[[0, 0, 1]]'; expected"),

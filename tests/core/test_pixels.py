@@ -87,6 +87,18 @@ def test_an_unreadable_picture_is_named_and_leaves_no_store(cases, tmp_path, con
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.parametrize("region", ["whole", "nodule"])
+def test_a_box_outside_its_picture_is_named_and_leaves_no_store(
+    cases, tmp_path, region
+):
+    cases["boxes"] = [((50, 20, 101, 40),)] * 3
+
+    with pytest.raises(ManifestError, match=r"0\.png: box \[50, 20, 101, 40\] reaches"):
+        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS | {"region": region})
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_an_absent_picture_is_named(cases, tmp_path):
     (tmp_path / "2.png").unlink()
 

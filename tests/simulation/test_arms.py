@@ -138,12 +138,12 @@ def test_the_plan_gives_every_arm_its_budget(study):
         ("federated", "fedavg", ""),
         ("federated", "fedprox", ""),
         ("pooled", "", ""),
-        ("single", "", "matched"),
-        ("single", "", "matched"),
         ("single", "", "tuned"),
+        ("single", "", "matched"),
+        ("single", "", "matched"),
     ]
     assert len({t.folder for t in trainings}) == 6
-    federation, pooled, tuned = trainings[0], trainings[2], trainings[-1]
+    federation, pooled, tuned = trainings[0], trainings[2], trainings[3]
     assert federation.hospitals == ("H0", "H1", "H2", "H3", "H4")
     assert pooled.hospitals == ("all",)
     n_own = len(archive.rows("train", tuned.trained_on))

@@ -1,0 +1,152 @@
+"""A hospital sees its own cases, and only those that can be used."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thyroid_fl.client.site import open_archive, open_site
+from thyroid_fl.errors import ConfigError, ManifestError
+from thyroid_fl.settings import make_study
+
+HOSPITALS = ["H0", "H1", "H2", "H3", "H4"]
+
+
+@pytest.fixture
+def study(small_manifest):
+    return make_study(data=str(small_manifest), split="patient", image_px=32)
+
+
+@pytest.fixture
+def rewritten(small_manifest, tmp_path):
+    """Return a function that changes the manifest's table and writes it elsewhere."""
+
+    def rewrite(change):
+        images = tmp_path / "images"
+        if not images.exists():
+            shutil.copytree(small_manifest.parent / "images", images)
+        table = pd.read_csv(small_manifest, dtype="str")
+        change(table)
+        table.to_csv(tmp_path / "manifest.csv", index=False)
+        return make_study(
+            data=str(tmp_path / "manifest.csv"), split="patient", image_px=32
+        )
+
+    return rewrite
+
+
+def test_hospitals_have_their_own_cases_and_no_others(study):
+    archive = open_archive(study, study.data)
+
+    sites = [open_site(study, {"hospital": name}) for name in HOSPITALS]
+
+    for site in sites:
+        assert len(site.train) > len(site.val) > 0
+        for rows in (site.train, site.val):
+            assert set(archive.table["hospital"].iloc[rows]) == {site.name}
+        assert set(archive.table["split"].iloc[site.val]) == {"val"}
+    everything = np.concatenate([site.train for site in sites])
+    assert sorted(everything) == sorted(open_site(study, {"hospital": "all"}).train)
+
+
+def test_flowers_partition_is_the_place_in_the_sorted_list(study):
+    names = [open_site(study, {"partition-id": k}).name for k in range(5)]
+
+    assert names == HOSPITALS
+    with pytest.raises(ConfigError, match=r"partition 5 of 5 .*num-supernodes to 5"):
+        open_site(study, {"partition-id": 5})
+
+
+def test_a_hospital_of_its_own_manifest_needs_no_name(study, rewritten):
+    own = rewritten(lambda table: table.query("hospital != 'H3'").index).data
+    table = pd.read_csv(own, dtype="str")
+    table[table["hospital"] == "H3"].to_csv(own, index=False)
+
+    site = open_site(study, {"manifest": own})
+
+    assert site.name == "H3"
+    assert len(site.cases.malignant) == 48
+
+
+def test_an_unknown_hospital_is_refused(study):
+    with pytest.raises(ConfigError, match="no hospital 'H9' among the 5 here"):
+        open_site(study, {"hospital": "H9"})
+
+
+def test_the_cohort_must_be_written_before(study):
+    with pytest.raises(ConfigError, match="thyroid-sim cohort FOLDER"):
+        open_site(study, {"manifest": "synthetic"})
+
+
+def test_a_picture_without_its_label_is_counted_and_in_no_split(rewritten):
+    def forget(table):
+        table.loc[[3, 10], "malignant"] = None
+
+    study = rewritten(forget)
+    archive = open_archive(study, study.data)
+
+    assert archive.registered == len(archive.table) == 240
+    assert archive.left_out["image_id"].tolist() == ["1-1", "5-0"]
+    assert set(archive.left_out["reason"]) == {"no label for classification"}
+    assert archive.cases.malignant[[3, 10]].tolist() == [-1, -1]
+    assert archive.table["split"].isna().to_numpy().nonzero()[0].tolist() == [3, 10]
+    used = np.concatenate([archive.rows(split) for split in ("train", "val", "test")])
+    assert len(used) == 238
+    assert not {3, 10} & set(used)
+
+
+def test_no_label_at_all_is_refused(rewritten):
+    study = rewritten(lambda table: table.__setitem__("malignant", None))
+
+    with pytest.raises(ManifestError, match=r"no picture can be .*column malignant"):
+        open_archive(study, study.data)
+
+
+def test_a_picture_without_a_box_is_counted_where_the_nodule_is_asked_for(rewritten):
+    def forget(table):
+        table.loc[[3, 10], "boxes"] = None
+
+    study = make_study(**{"data": rewritten(forget).data, "region": "nodule"})
+    archive = open_archive(study, study.data)
+
+    assert archive.registered == 240
+    assert len(archive.table) == len(archive.cases.pixels) == 238
+    assert archive.left_out["image_id"].tolist() == ["1-1", "5-0"]
+
+
+def test_an_archive_is_opened_once_for_all_trainings_and_anew_when_it_changed(
+    rewritten,
+):
+    first = rewritten(lambda table: None)
+    archive = open_archive(first, first.data)
+
+    assert open_archive(make_study(**{
+        "data": first.data, "split": "patient", "image_px": 32, "rounds": 99,
+    }), first.data) is archive  # fmt: skip
+    again = rewritten(lambda table: table.__setitem__("hospital", "H7"))
+    assert set(open_archive(again, again.data).table["hospital"]) == {"H7"}
+
+
+def test_a_leaking_split_is_refused(rewritten, tmp_path):
+    def repeat(table):
+        table["split"] = np.where(table["hospital"] == "H0", "test", "train")
+        shutil.copyfile(tmp_path / "images/0-0.png", tmp_path / "images/1-0.png")
+
+    study = make_study(data=rewritten(repeat).data, split="manifest", image_px=32)
+
+    with pytest.raises(ManifestError, match="picture: 0-0 is in test, 1-0 in train"):
+        open_archive(study, study.data)
+
+
+def test_progress_is_told(study):
+    told = []
+
+    open_archive(
+        make_study(data=study.data, split="patient", image_px=33),
+        study.data,
+        progress=lambda done, total: told.append((done, total)),
+    )
+
+    assert told[0] == (1, 240)
+    assert told[-1] == (240, 240)
