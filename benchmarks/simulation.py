@@ -13,15 +13,17 @@ Run: ``python benchmarks/simulation.py [--quick] [--no-ray]``.
 
 import argparse
 import dataclasses
+import itertools
 import platform
-import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from flwr.clientapp import ClientApp
 from noop import noop_app
@@ -34,6 +36,7 @@ from thyroid_fl.batches import training_batches
 from thyroid_fl.client.app import app as client_app
 from thyroid_fl.client.app import round_seed
 from thyroid_fl.client.site import open_site
+from thyroid_fl.client.training import make_optimizer
 from thyroid_fl.devices import autocast, choose_device, place, set_threads
 from thyroid_fl.manifest import write_manifest
 from thyroid_fl.server.app import app as server_app
@@ -56,11 +59,25 @@ class Cost:
 
 def measured(run: Callable[[], object]) -> Cost:
     wall, cpu = time.perf_counter(), time.process_time()
-    run()
+    done = threading.Event()
+    peak = [0]
+
+    def watch() -> None:
+        process = psutil.Process()
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run()
+    finally:
+        done.set()
+        watcher.join()
     return Cost(
         wall_s=time.perf_counter() - wall,
         cpu_s=time.process_time() - cpu,
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mb=peak[0] / 2**20,
     )
 
 
@@ -104,9 +121,7 @@ def bare_loop(study: Study, hospitals: list[str]) -> None:
     for name in hospitals:
         site = open_site(study, {"hospital": name})
         load_arrays(model, start)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), study.learning_rate / 2, fused=True
-        )
+        optimizer = make_optimizer(model, study, study.learning_rate, 0.0)
         model.train()
         for batch in training_batches(
             site.cases,
@@ -177,6 +192,27 @@ def compare_with_ray(study: Study, hospitals: list[str], table: Table) -> list[s
     return lines
 
 
+def memory_over_rounds(study: Study, hospitals: list[str]) -> str:
+    """Return the process's memory at the end of each of ten no-op rounds."""
+    sizes: list[float] = []
+    n_replies = itertools.count(1)
+
+    def watch(reply: object) -> None:
+        del reply
+        if next(n_replies) % (2 * len(hospitals)) == 0:
+            sizes.append(psutil.Process().memory_info().rss / 2**20)
+
+    with tempfile.TemporaryDirectory() as out:
+        run_in_process(
+            server_app,
+            noop_app,
+            [{"hospital": name} for name in hospitals],
+            {"study": dataclasses.replace(study, rounds=10).to_json(), "out": out},
+            watch,
+        )
+    return "MB after each round, no-op: " + " ".join(f"{size:.0f}" for size in sizes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="at most 10 minutes")
@@ -187,13 +223,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         n_hospitals = 208
         data = str(write_hospitals(Path(folder) / "cohort", n_hospitals))
-        common = {"data": data, "split": "manifest", "rounds": 1, "select_by": "last"}
+        common = {"data": data, "split": "manifest", "rounds": 1, "select_by": "last",
+                  "local_epochs": 1, "batch_size": 16}  # fmt: skip
         small = make_study(**common)
         paper = make_study(preset="paper", image_px=64, **common)
         n_paper = 16 if options.quick else n_hospitals
         for model, study, n in [("small", small, 208), ("DenseNet121", paper, n_paper)]:
             ratio = compare_in_process(model, study, n, 2, table)
             lines.append(f"overhead {ratio:.2f} {model}, {n} hospitals")
+        lines.append(memory_over_rounds(small, hospital_names(Path(data))))
         if not options.no_ray:
             # Ray's nodes are numbered: as many as there are hospitals in the manifest.
             n = 32 if options.quick else n_hospitals

@@ -51,15 +51,15 @@ class Study:
     """Normalisation layers; `group` suits small and differing hospitals."""
     weights: str = ""
     """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
-    rounds: int = 10
+    rounds: int = 6
     """How often the hospitals train and the centre averages."""
-    local_epochs: int = 1
+    local_epochs: int = 3
     """Passes over a hospital's training pictures in one round."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Pictures in one optimizer step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The hospitals' optimizer; fresh in every round."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak of the hospitals' rate; a cosine over the rounds after the warm-up."""
     warmup_rounds: int = 1
     """Rounds over which the learning rate rises linearly."""

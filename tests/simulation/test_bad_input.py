@@ -137,7 +137,7 @@ def test_a_side_without_pictures_is_refused(manifest, tmp_path, sides, message):
     table["split"] = [sides[k % len(sides)] for k in number]
     table.to_csv(manifest, index=False)
     command = ["compare", "--data", str(manifest), "--image-px", "32", "--threads", "1"]
-    command += ["--rounds", "1", "--singles", "0", "--tuned", "0"]
+    command += ["--rounds", "1", "--singles", "0", "--tuned", "0", "--jobs", "1"]
 
     done = CliRunner().invoke(
         sim, [*command, "--split", "manifest", "--out", str(tmp_path / "out")]

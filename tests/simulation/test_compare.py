@@ -14,6 +14,7 @@ SETTINGS = {
     "image_px": 32,
     "rounds": 2,
     "threads": 1,
+    "jobs": 1,
     "singles": 1,
     "tuned": 1,
     "progress": False,
@@ -119,7 +120,15 @@ def test_a_wrong_option_ends_with_2_and_the_remedy(
     small_manifest, tmp_path, options, message
 ):
     command = ["compare", "--data", str(small_manifest), "--image-px", "32"]
-    command += ["--threads", "1", "--out", str(tmp_path / "out"), *options]
+    command += [
+        "--threads",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+        *options,
+    ]
 
     done = CliRunner().invoke(main, command)
 

@@ -25,7 +25,7 @@ def compared(small_manifest, tmp_path_factory):
     done = call(
         "compare", "--study", study, "--rounds", 1, "--set", "threads=1",
         "--split", "patient", "--strategies", "fedavg,fedprox", "--singles", 1,
-        "--tuned", 0, "--out", out,
+        "--tuned", 0, "--jobs", 1, "--out", out,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     return out, done
@@ -80,7 +80,8 @@ def test_an_unknown_setting_in_the_file_is_refused(tmp_path):
 
 def test_a_wrong_setting_is_mended_in_the_same_folder(small_manifest, tmp_path):
     command = ["compare", "--data", small_manifest, "--image-px", 32, "--threads", 1]
-    command += ["--rounds", 1, "--singles", 0, "--tuned", 0, "--out", tmp_path / "out"]
+    command += ["--rounds", 1, "--singles", 0, "--tuned", 0, "--jobs", 1]
+    command += ["--out", tmp_path / "out"]
 
     wrong = call(*command, "--weights", tmp_path / "absent.pth")
     mended = call(*command)

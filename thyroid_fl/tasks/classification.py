@@ -33,6 +33,7 @@ PRESETS = {
         "image_px": 512,
         "norm": "batch",
         "rounds": 200,
+        "local_epochs": 1,
         "warmup_rounds": 20,
         "batch_size": 32,
         "optimizer": "sgd",
