@@ -69,6 +69,10 @@ class Progress:
             self._bars.update(self._trainings, total=total - n_replies)
 
     def step(self, name: str) -> None:
-        """Say what is being done now."""
-        if self._trainings is not None:
-            self._bars.update(self._trainings, description=name)
+        """Say what is being done now; in a log file, which has no bars, as a line."""
+        if self._trainings is None:
+            return
+        self._bars.update(self._trainings, description=name)
+        bar = self._bars.tasks[self._trainings]
+        if not self._bars.disable and not self._bars.console.is_terminal:
+            self._bars.console.print(f"{bar.completed:.0f}/{bar.total:.0f} {name}")

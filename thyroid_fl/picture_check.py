@@ -98,7 +98,7 @@ def boxes_of_mask(mask: NDArray[np.bool_]) -> Boxes:
 
 
 def box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
-    """Yield a message for each box that reaches outside a picture of (width, height)."""
+    """Yield a message for each box outside a picture of (width, height)."""
     width, height = size
     for box in boxes:
         if box[2] > width or box[3] > height:

@@ -15,7 +15,8 @@ def test_pictures_and_replies_are_counted_on_stderr(capsys):
 
     printed = capsys.readouterr()
     assert printed.out == ""
-    pictures, replies = printed.err.splitlines()
+    step, pictures, replies = printed.err.splitlines()
+    assert step == "0/10 federated-fedavg"  # a log file has no bars
     assert pictures.startswith("preparing pictures")
     assert "7/9" in pictures
     assert replies.startswith("federated-fedavg")
