@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from thyroid_fl.client.site import Archive, open_archive
+from thyroid_fl.client.site import open_archive
 from thyroid_fl.devices import choose_device
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.evaluation import comparisons_table, results_table
 from thyroid_fl.server.findings import read_run, summary_table
 from thyroid_fl.server.report import write_report
 from thyroid_fl.server.tracking import log_to_mlflow
@@ -28,7 +27,8 @@ from thyroid_fl.simulation.arms import Training, plan
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import provenance
-from thyroid_fl.simulation.workers import PREDICTIONS, train_all
+from thyroid_fl.simulation.tables import write_tables
+from thyroid_fl.simulation.workers import train_all
 from thyroid_fl.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def compare(
             _write_json(out / name, content)
         train_all(plans, out / "trainings", jobs, shown)
         shown.step("evaluating")
-        _write_tables(out, *_tables(plans, out / "trainings"))
+        write_tables(plans, out)
         facts = provenance(manifest, started) | claimed | about_cohort
         _write_json(out / "provenance.json", facts)
         shown.step("writing the report")
@@ -223,21 +223,6 @@ def _plans(
     return plans
 
 
-def _tables(trainings: Sequence[Training], folder: Path) -> tuple[pd.DataFrame, ...]:
-    """Return predictions and history of all trainings, and the hospitals."""
-    scores = [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings]
-    history = [
-        training.describe(pd.read_csv(folder / training.folder / "history.csv"))
-        for training in trainings
-    ]
-    study = trainings[0].study
-    return (
-        pd.concat(scores, ignore_index=True),
-        pd.concat(history, ignore_index=True),
-        _hospitals(open_archive(study, study.data)),
-    )
-
-
 def _side_by_side(study: Study, jobs: int) -> tuple[Study, int]:
     """Return the study with its threads, and how many trainings run at a time."""
     n_cores = len(os.sched_getaffinity(0))
@@ -246,42 +231,6 @@ def _side_by_side(study: Study, jobs: int) -> tuple[Study, int]:
         jobs = n_cores // (study.threads or 1) if on_cpu else 1
     threads = study.threads or max(1, n_cores // max(1, jobs))
     return dataclasses.replace(study, threads=threads), max(1, jobs)
-
-
-def _hospitals(archive: Archive) -> pd.DataFrame:
-    """Return one row per hospital: size, prevalence, vendor, and its role."""
-    table = archive.table
-    patients = table.drop_duplicates("patient_id").groupby("hospital")
-    counts = table.pivot_table(
-        index="hospital", columns="split", values="image_id", aggfunc="count"
-    ).reindex(columns=["train", "val", "test"])
-    hospitals = pd.DataFrame(
-        {
-            "region": table.groupby("hospital")["region"].first(),
-            "vendor": table.groupby("hospital")["vendor"].agg(_most_frequent),
-            "n_patients": patients.size(),
-            "n_images": table.groupby("hospital").size(),
-            "n_malignant_patients": patients["malignant"].sum(),
-        }
-    ).join(counts.fillna(0).astype(int).add_prefix("n_"))
-    is_trainer = hospitals["n_train"] > 0
-    hospitals["role"] = is_trainer.map({True: "trainer", False: "external test"})
-    return hospitals.sort_values("n_patients", ascending=False).reset_index()
-
-
-def _most_frequent(values: pd.Series) -> Any:
-    present = values.dropna()
-    return present.mode().iloc[0] if len(present) else None
-
-
-def _write_tables(
-    out: Path, scores: pd.DataFrame, history: pd.DataFrame, hospitals: pd.DataFrame
-) -> None:
-    scores.to_parquet(out / "predictions.parquet")
-    history.to_csv(out / "history.csv", index=False)
-    hospitals.to_csv(out / "hospitals.csv", index=False)
-    results_table(scores).to_csv(out / "results.csv", index=False)
-    comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

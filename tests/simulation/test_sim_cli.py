@@ -53,8 +53,8 @@ def test_a_hospitals_name_is_printed_as_it_is(capsys):
 def test_compare_draws_its_progress_on_stderr_only(compared):
     _, done = compared
 
-    assert "preparing pictures" in done.stderr
-    assert "preparing pictures" not in done.stdout
+    assert "36/36" in done.stderr  # 4 trainings' requests, each 3 times a hospital
+    assert "36/36" not in done.stdout
 
 
 def test_options_override_the_file_and_set_reaches_every_field(compared):

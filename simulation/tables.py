@@ -1,0 +1,62 @@
+"""The tables of a comparison, from the folders of its trainings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thyroid_fl.client.site import Archive, open_archive
+from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.simulation.arms import Training
+from thyroid_fl.simulation.workers import PREDICTIONS
+
+
+def write_tables(trainings: Sequence[Training], out: Path) -> None:
+    """Write predictions, history, hospitals, results and comparisons.
+
+    Args:
+        trainings: all of them complete, in ``out/trainings/``.
+        out: gets predictions.parquet and the four CSV files.
+    """
+    folder, study = out / "trainings", trainings[0].study
+    scores = pd.concat(
+        [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings],
+        ignore_index=True,
+    )
+    histories = [
+        training.describe(pd.read_csv(folder / training.folder / "history.csv"))
+        for training in trainings
+    ]
+    scores.to_parquet(out / "predictions.parquet")
+    pd.concat(histories).to_csv(out / "history.csv", index=False)
+    hospitals = hospitals_table(open_archive(study, study.data))
+    hospitals.to_csv(out / "hospitals.csv", index=False)
+    results_table(scores).to_csv(out / "results.csv", index=False)
+    comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
+
+
+def hospitals_table(archive: Archive) -> pd.DataFrame:
+    """Return one row per hospital: size, prevalence, vendor, and its role."""
+    table = archive.table
+    patients = table.drop_duplicates("patient_id").groupby("hospital")
+    counts = table.pivot_table(
+        index="hospital", columns="split", values="image_id", aggfunc="count"
+    ).reindex(columns=["train", "val", "test"])
+    hospitals = pd.DataFrame(
+        {
+            "region": table.groupby("hospital")["region"].first(),
+            "vendor": table.groupby("hospital")["vendor"].agg(_most_frequent),
+            "n_patients": patients.size(),
+            "n_images": table.groupby("hospital").size(),
+            "n_malignant_patients": patients["malignant"].sum(),
+        }
+    ).join(counts.fillna(0).astype(int).add_prefix("n_"))
+    is_trainer = hospitals["n_train"] > 0
+    hospitals["role"] = is_trainer.map({True: "trainer", False: "external test"})
+    return hospitals.sort_values("n_patients", ascending=False).reset_index()
+
+
+def _most_frequent(values: pd.Series) -> Any:
+    present = values.dropna()
+    return present.mode().iloc[0] if len(present) else None
