@@ -51,15 +51,15 @@ class Study:
     """Normalisation layers; `group` suits small and differing hospitals."""
     weights: str = ""
     """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
-    rounds: int = 6
+    rounds: int = 5
     """How often the hospitals train and the centre averages."""
-    local_epochs: int = 3
+    local_epochs: int = 4
     """Passes over a hospital's training pictures in one round."""
     batch_size: int = 8
     """Pictures in one optimizer step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The hospitals' optimizer; fresh in every round."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Peak of the hospitals' rate; a cosine over the rounds after the warm-up."""
     warmup_rounds: int = 1
     """Rounds over which the learning rate rises linearly."""
@@ -78,7 +78,7 @@ class Study:
     """FedProx: weight of the pull towards the global model (Li et al. 2020)."""
     server_learning_rate: float = 0.01
     """FedAdam: the centre's learning rate (Reddi et al. 2021)."""
-    select_by: str = "auc"
+    select_by: str = "loss"
     """Validation metric that chooses the best round; ``last`` takes the last."""
     seed: int = 1
     """Seed of initial weights, batches and augmentation."""

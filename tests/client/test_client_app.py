@@ -22,7 +22,10 @@ from thyroid_fl.weights import arrays_of
 
 @pytest.fixture
 def study(small_manifest):
-    return make_study(data=str(small_manifest), split="patient", image_px=32, threads=1)
+    return make_study(
+        data=str(small_manifest), split="patient", image_px=32, threads=1,
+        local_epochs=2,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -65,7 +68,9 @@ def test_training_returns_the_whole_model_and_three_numbers(ask, study):
     metrics = dict(reply.content["metrics"])
     assert metrics.keys() == {"num-examples", "train-loss", "n-steps"}
     assert metrics["num-examples"] == len(site.train)
-    assert metrics["n-steps"] == np.ceil(len(site.train) / study.batch_size)
+    assert metrics["n-steps"] == study.local_epochs * np.ceil(
+        len(site.train) / study.batch_size
+    )
     assert 0.1 < metrics["train-loss"] < 2
 
 

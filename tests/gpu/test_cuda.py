@@ -158,6 +158,7 @@ def test_a_federation_on_cuda_equals_the_cpus(small_manifest, tmp_path):
     # 64 px: at 32 the last GroupNorms see two numbers each, and rounding is magnified.
     study = make_study(
         data=str(small_manifest), split="patient", image_px=64, rounds=1, threads=1,
+        local_epochs=1,
         optimizer="sgd", learning_rate=0.01, precision="fp32", select_by="last",
     )  # fmt: skip
 
@@ -190,7 +191,7 @@ def test_a_federation_on_cuda_equals_the_cpus(small_manifest, tmp_path):
 def test_a_comparison_runs_to_its_report(small_manifest, tmp_path):
     done = thyroid_fl.compare(
         data=small_manifest, out=tmp_path / "out", image_px=32, rounds=1, singles=1,
-        tuned=1, device=DEVICE, progress=False,
+        tuned=1, jobs=1, device=DEVICE, progress=False,
     )  # fmt: skip
 
     assert np.isfinite(done.results.loc[done.results["metric"] == "auc", "value"]).any()

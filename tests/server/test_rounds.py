@@ -78,7 +78,8 @@ def test_history_and_files_of_a_study(run: Run, tmp_path: Path) -> None:
     last = history.iloc[-1]
     assert (last["n_hospitals"], last["n_failed"], last["n_examples"]) == (3, 0, 60)
     assert (last["train_loss"], last["n_val_examples"]) == (0.5, 60)
-    assert last["learning_rate"] == learning_rate(make_study(rounds=4), 4) * 50
+    rate = learning_rate(make_study(rounds=4, learning_rate=0.05), 4)
+    assert last["learning_rate"] == pytest.approx(rate)
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
     assert f"round **{progress.best_round}**" in card

@@ -13,7 +13,7 @@ from thyroid_fl.weights import arrays_of
 
 
 def test_the_server_app_trains_the_studys_model(tmp_path: Path) -> None:
-    study = make_study(rounds=1)
+    study = make_study(rounds=1, select_by="loss")
     app = ClientApp()
 
     @app.train()

@@ -23,6 +23,7 @@ def study(small_manifest):
         split="patient",
         image_px=32,
         rounds=3,
+        local_epochs=1,
         threads=1,
         select_by="last",
     )
@@ -63,7 +64,7 @@ def test_one_hospital_federated_equals_central_training(study, tmp_path):
             site.cases,
             site.train,
             batch_size=study.batch_size,
-            epochs=1,
+            epochs=study.local_epochs,
             rotation_deg=study.rotation_deg,
             flips=study.flips,
             seed=seed,
@@ -128,7 +129,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
 
 def test_the_plan_gives_every_arm_its_budget(study):
     archive = open_archive(study, study.data)
-    study = dataclasses.replace(study, min_hospitals=3)
+    study = dataclasses.replace(study, min_hospitals=3, local_epochs=2)
 
     trainings = plan(
         study, archive, strategies=("fedavg", "fedprox"), n_singles=2, n_tuned=1
@@ -148,7 +149,7 @@ def test_the_plan_gives_every_arm_its_budget(study):
     assert pooled.hospitals == ("all",)
     n_own = len(archive.rows("train", tuned.trained_on))
     n_all = len(archive.rows("train"))
-    assert tuned.study.local_epochs == n_all // n_own
+    assert tuned.study.local_epochs == study.local_epochs * (n_all // n_own)
     assert {t.study.rounds for t in trainings} == {3}
     assert tuned.study.min_hospitals == 1
 

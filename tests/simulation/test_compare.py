@@ -13,6 +13,7 @@ SETTINGS = {
     "split": "hospital",
     "image_px": 32,
     "rounds": 2,
+    "local_epochs": 1,
     "threads": 1,
     "jobs": 1,
     "singles": 1,

@@ -26,8 +26,9 @@ def run_under_ray(study, n_hospitals, out):
 def test_ray_and_in_process_give_the_same_model_to_the_bit(small_manifest, tmp_path):
     pytest.importorskip("ray", reason="needs the extra 'simulation'")
     study = make_study(
-        data=str(small_manifest), split="patient", image_px=32, rounds=2, threads=1
-    )
+        data=str(small_manifest), split="patient", image_px=32, rounds=2,
+        local_epochs=1, threads=1,
+    )  # fmt: skip
     here = Training(
         arm="federated", budget="", trained_on="all", hospitals=HOSPITALS, study=study
     )

@@ -21,7 +21,9 @@ def compared(small_manifest, tmp_path_factory):
     """Run a comparison; return its folder and what the terminal showed."""
     out = tmp_path_factory.mktemp("runs") / "told"
     study = out.with_suffix(".toml")
-    study.write_text(f'data = "{small_manifest}"\nimage_px = 32\nrounds = 5\n')
+    study.write_text(
+        f'data = "{small_manifest}"\nimage_px = 32\nrounds = 5\nlocal_epochs = 1\n'
+    )
     done = call(
         "compare", "--study", study, "--rounds", 1, "--set", "threads=1",
         "--split", "patient", "--strategies", "fedavg,fedprox", "--singles", 1,
@@ -81,6 +83,7 @@ def test_an_unknown_setting_in_the_file_is_refused(tmp_path):
 def test_a_wrong_setting_is_mended_in_the_same_folder(small_manifest, tmp_path):
     command = ["compare", "--data", small_manifest, "--image-px", 32, "--threads", 1]
     command += ["--rounds", 1, "--singles", 0, "--tuned", 0, "--jobs", 1]
+    command += ["--set", "local_epochs=1"]
     command += ["--out", tmp_path / "out"]
 
     wrong = call(*command, "--weights", tmp_path / "absent.pth")

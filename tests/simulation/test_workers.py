@@ -20,7 +20,7 @@ def trainings(small_manifest):
     def planned(**settings):
         study = make_study(
             data=str(small_manifest), split="patient", image_px=32, rounds=1,
-            threads=1, select_by="last", **settings,
+            local_epochs=1, threads=1, select_by="last", **settings,
         )  # fmt: skip
         archive = open_archive(study, study.data)
         return plan(study, archive, strategies=["fedavg"], n_singles=0, n_tuned=0)
