@@ -8,7 +8,7 @@ from thyroid_fl.batches import training_batches
 from thyroid_fl.client.app import round_seed
 from thyroid_fl.client.site import open_archive, open_site
 from thyroid_fl.client.training import local_update, make_optimizer
-from thyroid_fl.devices import place
+from thyroid_fl.devices import place, set_threads
 from thyroid_fl.server.rounds import learning_rate
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.arms import Training, plan, predictions, train
@@ -54,6 +54,7 @@ def same(first, second):
 
 
 def test_one_hospital_federated_equals_central_training(study, tmp_path):
+    set_threads(study.threads)  # as the app does: sums depend on their number
     centre = place(build_model(study), torch.device("cpu"))
     arrays = arrays_of(centre)
     site = open_site(study, {"hospital": "H1"})
