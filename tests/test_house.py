@@ -152,3 +152,11 @@ def test_the_wheel_holds_every_module(tmp_path):
 
     assert done.stderr == ""
     assert int(done.stdout) == len(modules) > 40
+
+
+@pytest.mark.parametrize("module", ["thyroid_fl", "thyroid_fl.client.app"])
+def test_a_warning_from_our_own_packages_is_an_error(module):
+    ours = compile("import warnings; warnings.warn('ours')", "<ours>", "exec")
+
+    with pytest.raises(UserWarning, match="ours"):
+        exec(ours, {"__name__": module})
