@@ -21,11 +21,10 @@ FOLDS = 4
 # Preset small; few and large hospitals want more rounds of fewer steps than the
 # default, and the whole picture more pixels than the nodule.
 SETTINGS = {
-    "rounds": 30,
+    "rounds": 20,
     "local_epochs": 1,
     "batch_size": 16,
     "learning_rate": 2e-3,
-    "select_by": "auc",
 }
 IMAGE_PX = {"whole": 96, "nodule": 64}
 

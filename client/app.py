@@ -82,7 +82,9 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
         flips=study.flips,
         seed=seed,
     )
-    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+    device = site.cases.pixels.device
+    # Dropout draws from the device's global generator.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(seed.generate_state(1)[0]))
         update = local_update(model, TASKS[study.task], batches, optimizer, study)
     arrays = record_of(arrays_of(model))

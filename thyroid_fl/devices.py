@@ -36,15 +36,15 @@ def set_threads(n_threads: int) -> None:
 def uses_bf16(study: Study, device: torch.device) -> bool:
     """Return whether the forward pass runs in bfloat16.
 
-    ``auto`` says yes on CUDA, and on a CPU with bfloat16 instructions for a model with
-    BatchNorm: with GroupNorm bfloat16 was slower on the CPU at every size measured
-    (benchmarks/README.md).
+    ``auto`` says yes on CUDA, and on a CPU with bfloat16 instructions; not with
+    GroupNorm, which was slower in bfloat16 on the CPU at every size measured
+    (benchmarks/precision.py).
     """
     if study.precision != "auto":
         return study.precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return study.norm == "batch" and bool(torch.cpu._is_avx512_bf16_supported())
+    return study.norm != "group" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(study: Study, device: torch.device) -> AbstractContextManager[object]:

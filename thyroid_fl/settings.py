@@ -47,8 +47,9 @@ class Study:
     """How many folds the cross-validation has; 0: a single split."""
     split_seed: int = 1
     """Seed of the split; the trainings' seeds share one split."""
-    norm: Literal["batch", "group"] = "group"
-    """Normalisation layers; `group` suits small and differing hospitals."""
+    norm: Literal["batch", "group", "weight"] = "weight"
+    """How signals keep their scale: BatchNorm, GroupNorm, or `weight`, standardised
+    kernels without normalisation layers, which suits small and differing hospitals."""
     weights: str = ""
     """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
     rounds: int = 5
@@ -229,10 +230,10 @@ def _check_ranges(study: Study) -> None:
     for name in ("learning_rate", "server_learning_rate", "round_deadline_s"):
         if not getattr(study, name) > 0:
             raise ConfigError(f"{name} is {getattr(study, name)}; expected more than 0")
-    if study.norm == "batch" and study.image_px < 64:
+    if study.norm != "weight" and study.image_px < 64:
         raise ConfigError(
-            f"image_px is {study.image_px} with norm = 'batch': BatchNorm cannot train "
-            "on one picture below 64 px; use at least 64, or norm = 'group'"
+            f"image_px is {study.image_px} with norm = {study.norm!r}: below 64 px too "
+            "few numbers are left to normalise; use at least 64, or norm = 'weight'"
         )
     if study.fold > study.n_folds:
         raise ConfigError(f"fold is {study.fold} of n_folds {study.n_folds}")

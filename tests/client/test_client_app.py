@@ -204,7 +204,7 @@ def test_a_hospital_that_cannot_answer_says_so(ask, site, kind):
 
 def test_another_model_than_the_studys_is_refused(ask, study, small_manifest):
     other = make_study(
-        data=str(small_manifest), split="patient", preset="paper", norm="group",
+        data=str(small_manifest), split="patient", preset="paper", norm="weight",
         image_px=32, threads=1,
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def test_the_step_hook_equals_the_proximal_term_in_the_loss():
         assert torch.allclose(p, q, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
+@pytest.mark.parametrize("norm", ["group", "batch", "weight"])
 @pytest.mark.parametrize("rows", [[3], [1, 2]])
 def test_a_hospital_with_one_picture_or_one_class_trains(norm, rows):
     study = make_study(norm=norm)

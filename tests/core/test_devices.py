@@ -59,11 +59,12 @@ def test_precision_decides_the_arithmetic_of_the_forward_pass(precision, dtype):
     assert layer.weight.dtype == torch.float32
 
 
-def test_auto_on_the_cpu_is_bf16_only_with_batchnorm_and_its_instructions():
+def test_auto_on_the_cpu_is_bf16_with_its_instructions_but_not_for_groupnorm():
     has_bf16 = torch.cpu._is_avx512_bf16_supported()
 
     assert not uses_bf16(make_study(norm="group"), CPU)
     assert uses_bf16(make_study(norm="batch"), CPU) == has_bf16
+    assert uses_bf16(make_study(norm="weight"), CPU) == has_bf16
 
 
 def test_a_placed_model_has_channels_last_convolutions():

@@ -59,7 +59,8 @@ def test_settings_override_the_preset_and_the_file(tmp_path):
         ({"flips": "none"}, "flips is 'none'; expected one of: horizontal, both"),
         ({"split": "vendor"}, "split is 'vendor'; expected patient"),
         ({"split": "random"}, "split is 'random'"),
-        ({"norm": "batch", "image_px": 32}, "use at least 64, or norm = 'group'"),
+        ({"norm": "batch", "image_px": 32}, "use at least 64, or norm = 'weight'"),
+        ({"norm": "group", "image_px": 63}, "use at least 64, or norm = 'weight'"),
         ({"fold": 3, "n_folds": 2}, "fold is 3 of n_folds 2"),
     ],
 )

@@ -10,7 +10,7 @@ from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import make_study
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.tasks.classification import concordance
-from thyroid_fl.tasks.norm import with_norm
+from thyroid_fl.tasks.norm import RELU_GAIN, StandardizedConv2d, with_norm
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,35 @@ def test_group_norm_replaces_every_batch_norm():
         channels % g == 0 and channels >= 2 * g for g, channels in groups.items()
     )
     assert with_norm(nn.Sequential(nn.BatchNorm2d(7)), "group")[0].num_groups == 1
+
+
+def test_weight_standardisation_keeps_the_variance_through_relu_and_convolution():
+    torch.manual_seed(1)
+    layer = nn.Conv2d(64, 128, 3, bias=False)
+    layer.weight.data.mul_(40).add_(3)
+    standardized = StandardizedConv2d(layer)
+
+    outputs = standardized(torch.randn(16, 64, 12, 12).relu())
+
+    assert outputs.var(dim=(0, 2, 3)).mean().item() == pytest.approx(1, rel=0.05)
+    weights = standardized.weight.detach()
+    variance, mean = torch.var_mean(weights, dim=(1, 2, 3), correction=0, keepdim=True)
+    by_hand = (weights - mean) / (variance * 576).sqrt() * RELU_GAIN
+    picture = torch.randn(1, 64, 3, 3)
+    expected = torch.nn.functional.conv2d(picture, by_hand)
+    assert torch.allclose(standardized(picture), expected, atol=1e-4)
+
+
+def test_without_normalisation_layers_a_picture_does_not_depend_on_its_batch():
+    model = build_model(make_study(norm="weight"))
+    kinds = {type(m) for m in model.modules()}
+    model.classifier.eval()  # dropout would differ
+
+    pictures = torch.rand(4, 1, 64, 64)
+
+    assert not kinds & {nn.BatchNorm2d, nn.GroupNorm, nn.Conv2d}
+    assert torch.allclose(model(pictures)[:1], model(pictures[:1]), atol=1e-5)
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
 
 def test_one_picture_and_no_picture_pass_through():

@@ -155,7 +155,6 @@ def exact(monkeypatch):
 
 @pytest.mark.usefixtures("exact")
 def test_a_federation_on_cuda_equals_the_cpus(small_manifest, tmp_path):
-    # 64 px: at 32 the last GroupNorms see two numbers each, and rounding is magnified.
     study = make_study(
         data=str(small_manifest), split="patient", image_px=64, rounds=1, threads=1,
         local_epochs=1,

@@ -29,5 +29,5 @@ def build_model(study: Study) -> nn.Module:
         ConfigError: the file of weights is absent or does not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(study.seed)
+        torch.default_generator.manual_seed(study.seed)  # the CPU's alone
         return TASKS[study.task].build(study)

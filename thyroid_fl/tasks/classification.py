@@ -76,10 +76,10 @@ class GreyDenseNet(DenseNet):  # type: ignore[misc]
 
 def build(study: Study) -> nn.Module:
     """Return the classifier of the study's preset and normalisation."""
-    model = GreyDenseNet(*SIZES[study.preset])
+    model = with_norm(GreyDenseNet(*SIZES[study.preset]), study.norm)
     if study.weights:
         _load_pretrained(model, Path(study.weights))
-    return with_norm(model, study.norm)
+    return model
 
 
 def loss(outputs: Tensor, batch: Batch) -> Tensor:
@@ -131,7 +131,7 @@ def _load_pretrained(model: nn.Module, path: Path) -> None:
         raise ConfigError(
             f"weights {path}: {len(absent)} arrays of the model's features are absent "
             f"or of another shape, first {absent[0]!r}; expected a DenseNet of the "
-            "same preset (paper: torchvision's densenet121)"
+            "same preset and norm (paper, batch or group: torchvision's densenet121)"
         )
     model.load_state_dict(fitting, strict=False)
 
