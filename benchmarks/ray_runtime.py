@@ -32,8 +32,6 @@ CONNECTION = """
 default = "simulation"
 [superlink.simulation]
 address = ":local:"
-options.num-supernodes = {n}
-options.backend.client-resources.num-cpus = 1
 """
 
 
@@ -46,12 +44,13 @@ def run_under_ray(study: Study, n_hospitals: int, out: Path, *, noop: bool) -> f
         client = "noop:noop_app" if noop else "thyroid_fl.client.app:app"
         (app / "pyproject.toml").write_text(PYPROJECT.format(client=client))
         shutil.copy(Path(__file__).with_name("noop.py"), app)
-        (home / "config.toml").write_text(CONNECTION.format(n=n_hospitals))
+        (home / "config.toml").write_text(CONNECTION)
         (app / "run.toml").write_text(f"study = '{study.to_json()}'\nout = '{out}'\n")
         try:
             subprocess.run(
                 [BIN / "flwr", "run", ".", "simulation", "--stream",
-                 "--run-config", "run.toml"],
+                 "--run-config", "run.toml", "--federation-config",
+                 f"num-supernodes={n_hospitals} client-resources-num-cpus=1"],
                 cwd=app,
                 env=os.environ
                 | {

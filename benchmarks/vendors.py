@@ -91,7 +91,8 @@ def main() -> None:
             seeds=options.seeds,
             singles=len(VENDORS),
             tuned=0,
-            rounds=12,
+            rounds=10,
+            local_epochs=2,
         )
     aucs = matrix(compared)
     table = Table("trained on", *VENDORS, "own", "others", "least", "mean")

@@ -1,5 +1,6 @@
 """``thyroid-sim``: the comparison on one machine, and the synthetic cohort."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def compare(
     ] = 1,
     scale: Annotated[
         float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
-    ] = 0.15,
+    ] = 0.3,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the federation.")
     ] = None,
@@ -94,8 +95,9 @@ def compare(
             jobs=jobs,
             **settings,
         )
-        _print_table(done.table)
-        console = Console(markup=False)
+        # A name may hold square brackets; a file or pipe has no width of its own.
+        console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
+        console.print(_table(done.table))
         for line in headlines(done.comparisons):
             console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
@@ -121,11 +123,11 @@ def cohort(
         typer.echo(manifest)
 
 
-def _print_table(frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821
+def _table(frame: "pd.DataFrame") -> Table:  # type: ignore[name-defined] # noqa: F821
     table = Table(*map(str, frame.columns))
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
-    Console(markup=False).print(table)  # a name may hold square brackets
+    return table
 
 
 if __name__ == "__main__":

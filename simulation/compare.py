@@ -75,7 +75,7 @@ def compare(
     folds: int = 0,
     singles: int = 8,
     tuned: int = 1,
-    scale: float = 0.15,
+    scale: float = 0.3,
     jobs: int = 0,
     progress: bool = True,
     **settings: Any,

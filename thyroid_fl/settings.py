@@ -52,9 +52,9 @@ class Study:
     kernels without normalisation layers, which suits small and differing hospitals."""
     weights: str = ""
     """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
-    rounds: int = 5
+    rounds: int = 6
     """How often the hospitals train and the centre averages."""
-    local_epochs: int = 4
+    local_epochs: int = 2
     """Passes over a hospital's training pictures in one round."""
     batch_size: int = 8
     """Pictures in one optimizer step."""
