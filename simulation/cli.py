@@ -97,7 +97,7 @@ def compare(
         )
         # A name may hold square brackets; a file or pipe has no width of its own.
         console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
-        console.print(_table(done.table))
+        _print_table(console, done.table)
         for line in headlines(done.comparisons):
             console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
@@ -123,11 +123,11 @@ def cohort(
         typer.echo(manifest)
 
 
-def _table(frame: "pd.DataFrame") -> Table:  # type: ignore[name-defined] # noqa: F821
+def _print_table(console: Console, frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821
     table = Table(*map(str, frame.columns))
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
-    return table
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pandas as pd
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.devices import choose_device
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.server.checkpoint import FREE_SETTINGS
 from thyroid_fl.server.findings import read_run, summary_table
 from thyroid_fl.server.report import write_report
 from thyroid_fl.server.tracking import log_to_mlflow
@@ -26,7 +27,7 @@ from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, plan
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.simulation.progress import Progress
-from thyroid_fl.simulation.provenance import provenance
+from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.tables import write_tables
 from thyroid_fl.simulation.workers import train_all
 from thyroid_fl.strategies import STRATEGIES
@@ -106,7 +107,7 @@ def compare(
     study = make_study(**settings)
     _check(strategies, seeds, folds, singles, tuned)
     out = Path(out)
-    if str(data) != SYNTHETIC and not Path(data).exists():
+    if str(data) != SYNTHETIC and not Path(data).is_file():
         raise ConfigError(
             f"{data}: no such manifest; `thyroid-client import` makes one, or use "
             "'synthetic'"
@@ -123,6 +124,7 @@ def compare(
         ]
         claimed = {"strategies": list(strategies), "seeds": seeds, "folds": folds}
         claimed |= {"singles": singles, "tuned": tuned}
+        claimed |= {"manifest_sha256": manifest_hash(manifest)}
         contents = {"study.json": json.loads(study.to_json())}
         contents |= {"comparison.json": claimed}
         _refuse_other(out, contents)
@@ -196,7 +198,9 @@ def _refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
     for name, content in contents.items():
         path = out / name
         before = json.loads(path.read_text()) if path.exists() else content
-        differing = sorted(k for k in content if before.get(k) != content[k])
+        differing = sorted(
+            k for k in content if before.get(k) != content[k] and k not in FREE_SETTINGS
+        )
         if differing:
             raise ConfigError(
                 f"{out} holds a comparison with other settings ({', '.join(differing)})"

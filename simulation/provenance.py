@@ -37,11 +37,16 @@ def provenance(manifest: Path, started: float) -> dict[str, Any]:
             else "cpu",
             "system": platform.platform(),
         },
-        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "manifest_sha256": manifest_hash(manifest),
         "git_commit": _git_commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
     }
+
+
+def manifest_hash(manifest: Path) -> str:
+    """Return the SHA-256 of the manifest's file, in hexadecimal."""
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def _processor() -> str:

@@ -38,9 +38,9 @@ class Leak:
 
 
 def thumbnail(picture: Image.Image) -> Thumbnails:
-    """Return the whole picture as (64, 64) grey levels, its aspect not kept."""
+    """Return a whole grey picture as (64, 64) levels, its aspect not kept."""
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
-    return np.asarray(picture.convert("L").resize(size, Image.Resampling.BOX))
+    return np.asarray(picture.resize(size, Image.Resampling.BOX))
 
 
 def find_leaks(cases: pd.DataFrame, thumbnails: Thumbnails) -> list[Leak]:

@@ -69,6 +69,18 @@ def inspect_pictures(
     return Inspection(faults, thumbnails)
 
 
+def grey(picture: Image.Image) -> Image.Image:
+    """Return the picture in 8-bit grey.
+
+    Raises:
+        ValueError: it has more than 8 bits a channel: Pillow would cut them off, and
+            how they were meant to be shown is not known.
+    """
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"mode {picture.mode}: expected 8 bits a channel")
+    return picture.convert("L")
+
+
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """Return a mask (H, W); true where the file is brighter than 127 of 255.
 
@@ -115,7 +127,7 @@ def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]
         return blank, []
     try:
         with Image.open(folder / row.image) as picture:
-            size, small = picture.size, thumbnail(picture)
+            size, small = picture.size, thumbnail(grey(picture))
     except UNREADABLE as error:
         text = f"picture {row.image!r} cannot be read ({error}); export it again"
         return blank, [("image", text)]

@@ -19,7 +19,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
-from thyroid_fl.picture_check import UNREADABLE, box_problems
+from thyroid_fl.picture_check import UNREADABLE, box_problems, grey
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
@@ -198,7 +198,7 @@ def _prepare(
     """Decode one picture; return its square, its thumbnail and the transform."""
     try:
         with Image.open(path) as opened:
-            picture = opened.convert("L")
+            picture = grey(opened)
     except UNREADABLE as error:
         raise ManifestError(
             f"picture {path}: cannot be read ({error}); mend or remove it, and run "

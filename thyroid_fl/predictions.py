@@ -110,7 +110,8 @@ def patient_scores(cases: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [name for name in cases.columns if name in {*RUN_COLUMNS, *CASE_COLUMNS}]
     images = [name for name in cases.columns if name in IMAGE_COLUMNS]
-    grouped = cases.drop(columns=images).groupby(keys, sort=False)
+    # A validation case has no test set: it must not be dropped.
+    grouped = cases.drop(columns=images).groupby(keys, sort=False, dropna=False)
     return grouped.max().reset_index()
 
 

@@ -189,3 +189,10 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
 
     assert done.returncode == 0
+
+
+def test_the_help_names_the_formats(capsys):
+    with pytest.raises(SystemExit):
+        main(["import", "--help"])
+
+    assert "busbra" in capsys.readouterr().out

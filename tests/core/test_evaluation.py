@@ -50,6 +50,8 @@ def made(
         hospital = rng.integers(0, n_hospitals, n_patients)[patient]
         malignant = rng.integers(0, 2, n_patients)[patient]
         shared = malignant + rng.normal(size=n_patients)[patient]
+        split = np.where(patient % 4 == 0, "val", "test")
+        test_set = np.where(hospital % 5 == 4, "external", "internal").astype(object)
         cases = pd.DataFrame(
             {
                 "task": "classification",
@@ -58,8 +60,8 @@ def made(
                 "patient_id": [f"f{fold}p{p}" for p in patient],
                 "hospital": [f"h{h}" for h in hospital],
                 "vendor": "GE",
-                "split": np.where(patient % 4 == 0, "val", "test"),
-                "test_set": np.where(hospital % 5 == 4, "external", "internal"),
+                "split": split,
+                "test_set": np.where(split == "test", test_set, None),
                 "malignant": malignant,
             }
         )

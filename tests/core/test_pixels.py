@@ -87,6 +87,13 @@ def test_an_unreadable_picture_is_named_and_leaves_no_store(cases, tmp_path, con
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_picture_of_more_than_8_bits_is_refused(cases, tmp_path):
+    Image.fromarray(np.full((60, 100), 4000, np.uint16)).save(tmp_path / "1.png")
+
+    with pytest.raises(ManifestError, match=r"1\.png: .*expected 8 bits a channel"):
+        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
+
+
 @pytest.mark.parametrize("region", ["whole", "nodule"])
 def test_a_box_outside_its_picture_is_named_and_leaves_no_store(
     cases, tmp_path, region

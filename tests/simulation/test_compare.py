@@ -102,6 +102,27 @@ def test_a_folder_of_another_comparison_is_refused(finished, small_manifest):
     assert (finished.folder / "study.json").read_text() == before
 
 
+def test_a_manifest_that_changed_since_is_refused(finished, small_manifest):
+    before = small_manifest.read_bytes()
+    try:
+        small_manifest.write_bytes(before + b"\n")
+        with pytest.raises(ConfigError, match=r"other settings \(manifest_sha256\)"):
+            thyroid_fl.compare(
+                data=small_manifest, out=finished.folder, seeds=2, **SETTINGS
+            )
+    finally:
+        small_manifest.write_bytes(before)
+
+
+def test_validation_gives_the_threshold(finished):
+    results = finished.results
+    sensitivity = results[
+        (results["metric"] == "sensitivity") & (results["arm"] == "pooled")
+    ]
+
+    assert sensitivity["value"].notna().any()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from thyroid_fl.simulation import cli
@@ -47,7 +48,8 @@ def test_compare_prints_the_table_the_differences_and_where_the_report_is(compar
 
 
 def test_a_hospitals_name_is_printed_as_it_is(capsys):
-    cli._print_table(pd.DataFrame({"Model": ["St. Mary [East] alone"]}))
+    console = Console(markup=False, width=100)
+    cli._print_table(console, pd.DataFrame({"Model": ["St. Mary [East] alone"]}))
 
     assert "St. Mary [East] alone" in capsys.readouterr().out
 
