@@ -100,9 +100,10 @@ def _duplicate_faults(cases: pd.DataFrame, thumbnails: Thumbnails) -> Iterator[F
 
 
 def _summary(cases: pd.DataFrame) -> str:
+    n_hospitals = cases["hospital"].nunique()
     return (
         f"{len(cases)} pictures of {cases['patient_id'].nunique()} patients "
-        f"in {cases['hospital'].nunique()} hospitals"
+        f"in {n_hospitals} hospital{'s' if n_hospitals != 1 else ''}"
     )
 
 
