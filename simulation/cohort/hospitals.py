@@ -9,7 +9,6 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import norm
 
-from thyroid_fl.errors import ConfigError
 from thyroid_fl.simulation.cohort.allocation import Counts, shares, transport
 from thyroid_fl.simulation.cohort.assumptions import POPULATION, Assumptions
 from thyroid_fl.simulation.cohort.tables import (
@@ -40,21 +39,12 @@ DEVICES = {
 
 
 def hospitals(assumptions: Assumptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return name, size, n_malignant, province and region, largest first.
-
-    Raises:
-        ConfigError: another hospital would be larger than the largest.
-    """
+    """Return name, size, n_malignant, province and region, largest first."""
     # Evenly spaced quantiles of the log-normal, not draws: sizes do not depend on seed.
     positions = (np.arange(N_HOSPITALS - 1, 0, -1) - 0.5) / (N_HOSPITALS - 1)
     others = np.exp(assumptions.hospital_size_log_sd * norm.ppf(positions))
     largest = assumptions.largest_hospital
     size = np.r_[largest, shares(N_PATIENTS - largest, others, least=1)]
-    if size[1] > largest:
-        raise ConfigError(
-            f"largest_hospital is {largest}, but another would have {size[1]} patients; "
-            "raise it, or lower hospital_size_log_sd"
-        )
     province = _provinces(size, assumptions, rng)
     return pd.DataFrame(
         {

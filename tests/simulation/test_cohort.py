@@ -192,11 +192,6 @@ def test_meaningless_assumptions_are_refused(
         Assumptions(**change)  # type: ignore[arg-type]
 
 
-def test_a_largest_hospital_that_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match="another would have 627 patients"):
-        cohort(assumptions=Assumptions(largest_hospital=300))
-
-
 def test_ages_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="widen age_least"):
         cohort(assumptions=Assumptions(age_least=40))
