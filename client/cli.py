@@ -53,7 +53,7 @@ def import_(
             raise ConfigError(
                 f"unknown format {format_!r}; known formats: {', '.join(FORMATS)}"
             )
-        with progress_bar("checking pictures") as progress:
+        with progress_bar("importing pictures") as progress:
             done = import_pictures(
                 FORMATS[format_], source, out, hospital=hospital, progress=progress
             )

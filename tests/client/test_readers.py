@@ -24,7 +24,9 @@ def save(path: Path, size: tuple[int, int], *boxes: tuple[int, ...]) -> None:
     """Save a mask (1 bit, as published) with these boxes, or a grey picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not boxes:
-        noise = np.random.default_rng(len(path.name)).integers(0, 255, size[::-1])
+        noise = np.random.default_rng([*path.name.encode()]).integers(
+            0, 255, size[::-1]
+        )
         Image.fromarray(noise.astype(np.uint8)).save(path)
         return
     mask = np.zeros(size[::-1], bool)
