@@ -39,8 +39,9 @@ def mend(found: Import, files: pd.DataFrame, seen: Inspection) -> Import:
     found = _without(found, absent, "the picture is not there")
     found = _without(found, faulty["image"], "the picture cannot be read")
     absent = files.index[files["mask"].notna() & ~is_there["mask"]]
-    found = _emptied(found, "mask", absent, "the mask is not there")
+    found = _emptied(found, "mask", absent, "the mask is not there or cannot be drawn")
     reason = "the mask is unreadable, empty or of another size"
+    found = _emptied(found, "boxes", faulty["mask"], reason)
     found = _emptied(found, "mask", faulty["mask"], reason)
     reason = "a box reaches outside the picture"
     found = _emptied(found, "boxes", faulty["boxes"], reason)
@@ -51,11 +52,24 @@ def mend(found: Import, files: pd.DataFrame, seen: Inspection) -> Import:
     pairs = lines.to_numpy()[places]
     is_same = [np.array_equal(*thumbnails[pair]) for pair in places]
     found = _settle_labels(found, pairs[np.array(is_same, bool)])
-    return _keep_sides_apart(_join_patients(found, pairs))
+    found = _keep_sides_apart(_join_patients(found, pairs))
+    kept = set(found.rows["image_id"])
+    mended = tuple(
+        replace(note, image_ids=tuple(filter(kept.__contains__, note.image_ids)))
+        for note in found.mended
+    )
+    return replace(found, mended=mended)
 
 
 def _settle_labels(found: Import, pairs: Pairs) -> Import:
-    """Keep the first of identical pictures with different labels, without its label."""
+    """Keep one of identical pictures with different labels, without its label.
+
+    It is the first, or the one on the side that is held out.
+    """
+    if "split" in found.rows:
+        first, second = (found.rows["split"].loc[lines] for lines in pairs.T)
+        swap = first.map(GIVES_UP).to_numpy() > second.map(GIVES_UP).to_numpy()
+        pairs = np.where(swap[:, None], pairs[:, ::-1], pairs)
     first, second = (found.rows["malignant"].loc[lines].array for lines in pairs.T)
     odd = pairs[pd.notna(first) & pd.notna(second) & (first != second)]
     reason = "an identical picture has another label"

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from thyroid_fl.client.readers.published import (
+    TIRADS,
     Row,
+    as_age,
     as_boxes,
     as_notes,
     patients_unknown,
@@ -24,6 +26,7 @@ from thyroid_fl.client.readers.published import (
     read_xml,
     relative,
     rows_of,
+    without,
 )
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.picture_check import UNREADABLE
@@ -31,7 +34,6 @@ from thyroid_fl.picture_check import UNREADABLE
 Mask = NDArray[np.bool_]
 Outline = list[tuple[float, float]]
 
-TIRADS = ("2", "3", "4a", "4b", "4c", "5")
 FEWEST_PX = 100
 """An outline around fewer pixels is a slip of the hand."""
 SAME_NODULE = 0.5
@@ -67,9 +69,7 @@ def read(source: Path) -> Import:
                 row["mask"] = name
                 drawn[name] = partial(_draw, image, outlines)
             else:
-                mended[problem or "no outline, which does not mean no nodule"].append(
-                    image.stem
-                )
+                mended[problem].append(image.stem)
     table = rows_of(rows, source, "DDTI", "N.xml beside N_1.jpg")
     marked = {row["image"] for row in rows}
     for image in pictures_in(source):
@@ -78,7 +78,11 @@ def read(source: Path) -> Import:
     return Import(
         rows=table,
         table=source,
-        mended=(patients_unknown(table, "case"), *as_notes(mended)),
+        mended=(
+            patients_unknown(table, "case"),
+            without(table, "malignant", "TI-RADS is a grade, no pathology; no label"),
+            *as_notes(mended),
+        ),
         left_out=as_notes(left_out),
         drawn=drawn,
         is_published=True,
@@ -92,7 +96,6 @@ def _number(path: Path) -> tuple[str, int, str]:
 
 def _row(case: ElementTree.Element, number: str, image: str, name: str) -> Row:
     sex, age, tirads = (_text(case, key) for key in ("sex", "age", "tirads"))
-    is_age = age.isdecimal() and int(age) <= 120
     return {
         "image_id": name,
         "patient_id": number,
@@ -102,7 +105,7 @@ def _row(case: ElementTree.Element, number: str, image: str, name: str) -> Row:
         "malignant": None,
         "tirads": tirads if tirads in TIRADS else None,
         "sex": sex if sex in ("F", "M") else None,
-        "age": age if is_age else None,
+        "age": as_age(age),
     }
 
 
@@ -110,19 +113,20 @@ def _text(element: ElementTree.Element, name: str) -> str:
     return (element.findtext(name) or "").strip()
 
 
-def _outlines(svg: str) -> tuple[list[Outline], str | None]:
-    """Return the outlines of three points or more, or why there are none.
+def _outlines(svg: str) -> tuple[list[Outline], str]:
+    """Return the outlines of three points or more, and why there may be none.
 
     An arrow has two points. A text cut off at 2500 characters is not salvaged: half of
     a contour, or one nodule of two, would teach that the rest is no nodule.
     """
+    nothing = "no nodule is outlined, which does not mean that there is none"
     if not svg:
-        return [], None
+        return [], nothing
     try:
         regions = [_points(region["points"]) for region in json.loads(svg)]
     except (ValueError, TypeError, KeyError, RecursionError):
         return [], "the outlines are cut off or malformed; kept without"
-    return [points for points in regions if len(points) > 2], None
+    return [points for points in regions if len(points) > 2], nothing
 
 
 def _points(points: list[dict[str, float]]) -> Outline:

@@ -19,6 +19,8 @@ Row = dict[str, str | None]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 LABELS = {"0": "0", "1": "1"}
 """Benign and malignant, as most publish them."""
+TIRADS = ("2", "3", "4a", "4b", "4c", "5")
+"""The grades that a manifest has; 4 without a letter is of another scale."""
 
 
 def rows_of(
@@ -67,6 +69,12 @@ def as_boxes(masks: Iterable[NDArray[np.bool_]]) -> str | None:
             edges = across[0], down[0], across[-1] + 1, down[-1] + 1
             boxes.append([int(edge) for edge in edges])
     return json.dumps(boxes) if boxes else None
+
+
+def as_age(text: str) -> str | None:
+    """Return an age in whole years, if it is one."""
+    age = text.strip().removesuffix(".0")
+    return age if age.isdecimal() and len(age) <= 3 and int(age) <= 120 else None
 
 
 def find_folders(source: Path, name: str) -> list[Path]:
