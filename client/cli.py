@@ -107,6 +107,9 @@ def _summary(cases: pd.DataFrame) -> str:
 
 
 def _account(note: Note) -> str:
-    shown = ", ".join(note.image_ids[:5])
+    shown = ", ".join(map(str, note.image_ids[:5]))
     more = ", ..." if len(note.image_ids) > 5 else ""
-    return f"{len(note.image_ids)} pictures, because {note.reason}: {shown}{more}"
+    number = (
+        "1 picture" if len(note.image_ids) == 1 else f"{len(note.image_ids)} pictures"
+    )
+    return f"{number}, because {note.reason}: {shown}{more}"

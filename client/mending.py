@@ -79,7 +79,7 @@ def _settle_labels(found: Import, pairs: Pairs) -> Import:
 
 def _join_patients(found: Import, pairs: Pairs) -> Import:
     """Give (nearly) identical pictures of one hospital one patient: the first."""
-    rows = found.rows
+    rows = found.rows.dropna(subset=["patient_id"])
     pairs = pairs[np.isin(pairs, rows.index).all(axis=1)]
     first, second = (rows["hospital"].loc[lines].array for lines in pairs.T)
     pairs = pairs[first == second]
@@ -89,7 +89,7 @@ def _join_patients(found: Import, pairs: Pairs) -> Import:
     _, group = sparse.csgraph.connected_components(graph, directed=False)
     joined = rows["patient_id"].groupby(group[patient]).transform("first")
     reason = "the picture is (nearly) that of an earlier patient; joined to it"
-    return _changed(found, joined.to_frame(), reason)
+    return _changed(found, joined.reindex(found.rows.index).to_frame(), reason)
 
 
 def _keep_sides_apart(found: Import) -> Import:

@@ -88,9 +88,10 @@ def _nodules(path: Path) -> dict[str, Row]:
     nodules = {}
     for line in lines:
         cells = dict(zip(header, line, strict=False))
+        diagnosis = cells.get("histopath_diagnosis", "")
         sex = cells.get("sex", "")[:1].upper()
         nodules[line[0].strip("_")] = {
-            "malignant": LABELS.get(cells["histopath_diagnosis"].removesuffix(".0")),
+            "malignant": LABELS.get(diagnosis.removesuffix(".0")),
             "sex": sex if sex in ("F", "M") else None,
             "age": as_age(cells.get("age", "")),
         }
