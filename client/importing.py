@@ -14,8 +14,8 @@ from PIL import Image
 
 from thyroid_fl.client.mending import mend
 from thyroid_fl.client.readers.result import Import
-from thyroid_fl.columns import as_cases
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.columns import as_cases, is_inside
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.faults import Fault, manifest_faults, refuse_faults
 from thyroid_fl.manifest import write_manifest
 from thyroid_fl.picture_check import (
@@ -100,8 +100,10 @@ def _draw_all(
 
     def save(path: str) -> None:
         try:
-            picture = drawings[path]()
+            picture = drawings[path]() if is_inside(path) else None
         except UNREADABLE:
+            picture = None
+        if not picture:
             return  # the check does not find it
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         picture.save(folder / path)
@@ -129,11 +131,18 @@ def _checked(
     faults = seen.faults
     if found.is_published:
         found, faults = mend(found, files, seen), []
+        _refuse_nothing(found)
     faults = manifest_faults(found.rows, source, drawn) + faults
     refuse_faults(sorted(map(_with_remedy, faults)), found.table)
     files = files.loc[found.rows.index]
     has_mask = as_cases(found.rows)["mask"].notna().to_numpy()
     return found, files.assign(mask=files["mask"].where(has_mask))
+
+
+def _refuse_nothing(found: Import) -> None:
+    if found.rows.empty:
+        reasons = "; ".join(note.reason for note in found.left_out if note.image_ids)
+        raise ManifestError(f"{found.table}: no picture is left, because {reasons}")
 
 
 def _with_remedy(fault: Fault) -> Fault:

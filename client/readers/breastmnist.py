@@ -69,7 +69,7 @@ def _arrays(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     except (*BROKEN, zipfile.BadZipFile, zlib.error) as error:
         raise ManifestError(f"{path}: cannot read the pictures: {error}") from error
     for images, labels in sides.values():
-        is_grey = images.ndim == 3 and images.dtype == np.uint8
+        is_grey = images.ndim == 3 and images.dtype == np.uint8 and images.size > 0
         if not is_grey or labels.dtype != np.uint8 or len(images) != len(labels):
             raise ManifestError(
                 f"{path}: {images.dtype} images of shape {images.shape} for "

@@ -58,6 +58,9 @@ def read(source: Path) -> Import:
             left_out["the XML of the case cannot be read"].append(path.stem)
             continue
         for mark in case.iter("mark"):
+            if not _text(mark, "image").isdecimal():
+                left_out["a mark names no picture"].append(path.stem)
+                continue
             image = path.with_name(f"{path.stem}_{_text(mark, 'image')}.jpg")
             row = _row(case, path.stem, relative(image, source), image.stem)
             rows.append(row)

@@ -35,11 +35,19 @@ def rows_of(
         expected: what should lie in the folder.
 
     Raises:
-        ManifestError: there is no row.
+        ManifestError: there is no row, or a cell is no Unicode.
     """
-    table = pd.DataFrame(list(rows), dtype="str")
-    if table.empty:
+    rows = list(rows)
+    if not rows:
         raise ManifestError(f"{source}: no picture of {hospital}; expected {expected}")
+    for cell in (cell for row in rows for cell in row.values() if cell):
+        try:
+            cell.encode()
+        except UnicodeEncodeError as error:
+            raise ManifestError(
+                f"{source}: {cell!a} is no Unicode; rename the file or mend the list"
+            ) from error
+    table = pd.DataFrame(rows, dtype="str")
     table.index = pd.RangeIndex(2, len(table) + 2, name=LINE)
     return table.assign(hospital=hospital)
 
@@ -114,13 +122,36 @@ def read_cells(path: Path) -> list[list[str]]:
     return [row for row in rows if any(row)]
 
 
+def read_names(path: Path) -> dict[str, str | None]:
+    """Return the second cell (of one or more in a line) by the file that it names.
+
+    Raises:
+        ManifestError: the file cannot be read, or a name can be no file's.
+    """
+    second = {}
+    for first, *others in read_cells(path):
+        if not is_name(first):
+            raise ManifestError(
+                f"{path}: {first[:40]!a} can be no file's name; mend it"
+            )
+        second[Path(first).stem] = others[0] if others else None
+    return second
+
+
 def read_labels(path: Path) -> dict[str, str]:
-    """Return "0" or "1" by file name, from the lines of a CSV that have both."""
-    return {
-        Path(row[0]).stem: LABELS[row[1]]
-        for row in read_cells(path)
-        if len(row) > 1 and row[1] in LABELS
-    }
+    """Return "0" or "1" by file name, from the lines of a CSV that have both.
+
+    Raises:
+        ManifestError: as `read_names`.
+    """
+    names = read_names(path).items()
+    return {name: label for name, label in names if label in LABELS and label}
+
+
+def is_name(text: str) -> bool:
+    """Return whether a file may have this name, in any folder."""
+    is_short = 0 < len(text.encode(errors="replace")) < 200
+    return is_short and text.isprintable() and "/" not in text and text[0] != "."
 
 
 def read_xml(path: Path) -> ElementTree.Element:

@@ -50,7 +50,7 @@ def read(source: Path) -> Import:
     rows: list[Row] = []
     drawn = {}
     for i, (nodule, frame) in enumerate(_frames(path)):
-        image, mask = f"image/{nodule}/{i:05}.png", f"mask/{nodule}/{i:05}.png"
+        image, mask = f"image/{i:05}.png", f"mask/{i:05}.png"
         drawn[image] = partial(_frame, path, "image", i)
         drawn[mask] = partial(_frame, path, "mask", i)
         rows.append(
@@ -109,12 +109,12 @@ def _frames(path: Path) -> list[tuple[str, str]]:
             )
     except BROKEN as error:
         raise ManifestError(f"{path}: cannot read the frames: {error}") from error
-    shape, dtype = min(kinds)
-    is_as_published = len(kinds) == 1 and len(shape) == 3 and dtype == "uint8"
-    if not is_as_published or not len(nodules) == len(frames) == shape[0]:
+    shape, dtype = min(kinds, key=str)
+    is_clip = len(kinds) == 1 and len(shape or ()) == 3 and dtype == "uint8"
+    if not is_clip or 0 in shape or not len(nodules) == len(frames) == shape[0]:
         raise ManifestError(
             f"{path}: {len(nodules)} annot_id and {len(frames)} frame_num, but image "
-            f"and mask are {sorted(kinds)}; is this the file as published?"
+            f"and mask are {kinds}; is this the file as published?"
         )
     return list(zip((name.strip("_") for name in nodules), frames, strict=True))
 

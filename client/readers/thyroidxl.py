@@ -24,6 +24,7 @@ from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.errors import ManifestError
 
 SEXES = {"1": "M", "2": "F"}
+"""Not documented; the same authors give DDTI's case 2, a woman, the code 2."""
 DIAGNOSES = {"benign": "0", "malignant": "1"}
 
 
@@ -86,8 +87,13 @@ def _patients(source: Path) -> dict[str, tuple[str, dict[str, Any]]]:
         for name, record in records.items() if isinstance(records, dict) else ():
             images = record.get("images") if isinstance(record, dict) else None
             for image in images if isinstance(images, list) else ():
-                patients[str(image)] = (name.strip(), record)
+                patients[_unicode(image)] = (_unicode(name), record)
     return patients
+
+
+def _unicode(text: object) -> str:
+    """Return a text without the halves of characters that JSON allows."""
+    return str(text).encode(errors="replace").decode().strip()
 
 
 def _cells(name: str, record: dict[str, Any]) -> Row:

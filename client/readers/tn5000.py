@@ -17,7 +17,7 @@ from thyroid_fl.client.readers.published import (
     find_folders,
     patients_unknown,
     pictures_in,
-    read_cells,
+    read_names,
     read_xml,
     relative,
     rows_of,
@@ -70,8 +70,7 @@ def _sides(folder: Path) -> dict[str, str]:
     for side in SPLITS:
         path = folder / f"{side}.txt"
         if path.is_file():
-            names = [cells[0].split() for cells in read_cells(path)]
-            sides |= {name[0]: side for name in names if name}
+            sides |= dict.fromkeys(read_names(path), side)
     return sides
 
 

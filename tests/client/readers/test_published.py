@@ -6,7 +6,8 @@ from PIL import Image
 
 from thyroid_fl.client.importing import import_pictures
 from thyroid_fl.client.readers import FORMATS
-from thyroid_fl.client.readers.published import read_xml
+from thyroid_fl.client.readers.published import read_xml, rows_of
+from thyroid_fl.client.readers.result import Import
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.picture_check import read_mask
 
@@ -198,6 +199,48 @@ def test_progress_counts_drawings_and_checks(writers, tmp_path):
 
     assert [done for done, _ in told] == list(range(1, 13))  # 4 masks, 8 pictures
     assert {total for _, total in told} == {12}
+
+
+def test_nothing_is_drawn_outside_the_import(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+
+    def read(folder):
+        paths = ("../../../outside.png", str(tmp_path / "outside.png"))
+        rows = [
+            {"image_id": path, "patient_id": "1", "image": path, "malignant": None}
+            for path in paths
+        ]
+        return Import(
+            rows_of(rows, folder, "H", "pictures"),
+            folder,
+            drawn=dict.fromkeys(paths, lambda: Image.new("L", (9, 9))),
+            is_published=True,
+        )
+
+    with pytest.raises(ManifestError, match="no picture is left, because the"):
+        import_pictures(read, source, tmp_path / "out")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_list_with_what_can_be_no_files_name_is_refused(writers, tmp_path):
+    writers["tnui"](tmp_path)
+    path = tmp_path / "thyroid_data/train_img_labels.csv"
+    path.write_text(f"ID,Labels\n{'0' * 300}.png,1\n")
+
+    with pytest.raises(ManifestError, match="can be no file's name"):
+        FORMATS["tnui"](tmp_path)
+
+
+def test_a_cell_that_is_no_unicode_is_refused(writers, tmp_path):
+    writers["thyroidxl"](tmp_path)
+    (tmp_path / "test/images").mkdir(exist_ok=True)
+    picture = next((tmp_path / "test/images").iterdir())
+    picture.rename(picture.with_name("\udcff_0.png"))
+
+    with pytest.raises(ManifestError, match="no Unicode; rename the file"):
+        FORMATS["thyroidxl"](tmp_path)
 
 
 def test_an_xml_with_a_document_type_is_refused(tmp_path):
