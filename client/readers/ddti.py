@@ -7,6 +7,7 @@ patients are is not published.
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -71,6 +72,8 @@ def read(source: Path) -> Import:
                 name = relative(image.with_suffix(".png"), source)
                 row["mask"] = name
                 drawn[name] = partial(_draw, image, outlines)
+                for remark in _remarks(outlines, masks):
+                    mended[remark].append(image.stem)
             else:
                 mended[problem].append(image.stem)
     table = rows_of(rows, source, "DDTI", "N.xml beside N_1.jpg")
@@ -117,9 +120,9 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 
 def _outlines(svg: str) -> tuple[list[Outline], str]:
-    """Return the outlines of three points or more, and why there may be none.
+    """Return the points of every region, and why no nodule may be outlined.
 
-    An arrow has two points. A text cut off at 2500 characters is not salvaged: half of
+    A text cut off at 2500 characters is not salvaged: half of
     a contour, or one nodule of two, would teach that the rest is no nodule.
     """
     nothing = "no nodule is outlined, which does not mean that there is none"
@@ -129,7 +132,7 @@ def _outlines(svg: str) -> tuple[list[Outline], str]:
         regions = [_points(region["points"]) for region in json.loads(svg)]
     except (ValueError, TypeError, KeyError, RecursionError):
         return [], "the outlines are cut off or malformed; kept without"
-    return [points for points in regions if len(points) > 2], nothing
+    return regions, nothing
 
 
 def _points(points: list[dict[str, float]]) -> Outline:
@@ -147,13 +150,31 @@ def _masks(image: Path, outlines: list[Outline]) -> list[Mask]:
     except UNREADABLE:
         return []  # the import leaves the picture out
     masks: list[Mask] = []
-    for outline in outlines:
+    for outline in filter(_is_closed, outlines):
         canvas = Image.new("1", size)
         ImageDraw.Draw(canvas).polygon(outline, fill=1)
         mask = np.asarray(canvas)
         if mask.sum() >= FEWEST_PX:
             masks = _added(masks, mask)
     return masks
+
+
+def _is_closed(outline: Outline) -> bool:
+    """Return whether it is an outline, not an arrow of two points."""
+    return len(outline) > 2
+
+
+def _remarks(outlines: list[Outline], masks: list[Mask]) -> Iterator[str]:
+    closed = list(filter(_is_closed, outlines))
+    height, width = masks[0].shape
+    if len(closed) < len(outlines):
+        yield "an arrow is ignored"
+    if len(masks) < len(closed):
+        yield "outlines of one nodule are united, those of a few pixels ignored"
+    if not all(
+        0 <= x <= width and 0 <= y <= height for outline in closed for x, y in outline
+    ):
+        yield "an outline is cut at the edge of the picture"
 
 
 def _added(masks: list[Mask], mask: Mask) -> list[Mask]:

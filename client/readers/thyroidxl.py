@@ -41,7 +41,7 @@ def read(source: Path) -> Import:
             masks = {mask.stem: mask for mask in pictures_in(folder / "masks")}
             for image in pictures_in(folder / "images"):
                 mask = masks.get(image.stem)
-                patient = patients.get(image.name, (image.stem.partition("_")[0], {}))
+                patient = patients.get(image.stem, (image.stem.partition("_")[0], {}))
                 rows.append(
                     {
                         "image_id": image.stem,
@@ -52,8 +52,8 @@ def read(source: Path) -> Import:
                     }
                 )
     table = rows_of(rows, source, "ThyroidXL", "train/images and test/images")
-    present = {Path(path).name for path in table["image"]}
-    is_known = table["image"].map(lambda path: Path(path).name in patients)
+    is_known = table["image_id"].isin(patients)
+    absent = sorted(patients.keys() - set(table["image_id"]))
     return Import(
         rows=table,
         table=source,
@@ -67,15 +67,13 @@ def read(source: Path) -> Import:
                 table, "malignant", "the patient's nodules have no common diagnosis"
             ),
         ),
-        left_out=(
-            Note("the picture is not there", tuple(sorted(patients.keys() - present))),
-        ),
+        left_out=(Note("the picture is not there", tuple(absent)),),
         is_published=True,
     )
 
 
 def _patients(source: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return each picture's patient, name and record, by the picture's file name."""
+    """Return each picture's patient, name and record, by the picture's name."""
     patients = {}
     for path in sorted(source.rglob("*.json")):
         try:
@@ -87,7 +85,7 @@ def _patients(source: Path) -> dict[str, tuple[str, dict[str, Any]]]:
         for name, record in records.items() if isinstance(records, dict) else ():
             images = record.get("images") if isinstance(record, dict) else None
             for image in images if isinstance(images, list) else ():
-                patients[_unicode(image)] = (_unicode(name), record)
+                patients[Path(_unicode(image)).stem] = (_unicode(name), record)
     return patients
 
 

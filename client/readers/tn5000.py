@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from thyroid_fl.client.readers.published import (
-    LABELS,
     Row,
     find_folders,
     patients_unknown,
@@ -27,6 +26,8 @@ from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.columns import SPLITS
 from thyroid_fl.picture_check import UNREADABLE
 
+Box = tuple[int, int, int, int]
+
 
 def read(source: Path) -> Import:
     """Return the pictures of TN5000 that lie in a folder.
@@ -35,6 +36,7 @@ def read(source: Path) -> Import:
         ManifestError: there is none, or a list of the official split cannot be read.
     """
     rows: list[Row] = []
+    cut: list[str] = []
     unlisted: list[str] = []
     for folder in find_folders(source, "jpegimages"):
         sides = _sides(folder.with_name("ImageSets") / "Main")
@@ -47,8 +49,10 @@ def read(source: Path) -> Import:
                 "image_id": name,
                 "patient_id": name,
                 "image": relative(images[name], source),
-                **_annotation(annotations / f"{name}.xml", images[name]),
             }
+            cells, is_cut = _annotation(annotations / f"{name}.xml", images[name])
+            row |= cells
+            cut += [name] * is_cut
             rows.append(row | {"split": sides[name]} if sides else row)
     table = rows_of(rows, source, "TN5000", "JPEGImages beside Annotations")
     return Import(
@@ -57,7 +61,8 @@ def read(source: Path) -> Import:
         mended=(
             patients_unknown(table),
             without(table, "malignant", "no annotation with a label can be read"),
-            without(table, "boxes", "no annotation with a sound box can be read"),
+            Note("a box is cut at the edge of the picture", tuple(cut)),
+            without(table, "boxes", "no annotation with sound boxes can be read"),
         ),
         left_out=(Note("the picture is in no list of the split", tuple(unlisted)),),
         is_published=True,
@@ -74,24 +79,30 @@ def _sides(folder: Path) -> dict[str, str]:
     return sides
 
 
-def _annotation(path: Path, image: Path) -> Row:
-    """Return the cells boxes and malignant; a picture is malignant if one nodule is."""
+def _annotation(path: Path, image: Path) -> tuple[Row, bool]:
+    """Return the cells boxes and malignant, and whether a box was cut.
+
+    A picture is malignant if one nodule is. Boxes are all or none: one nodule of two
+    would teach that the other is none.
+    """
     try:
         objects = read_xml(path).findall("object")
         with Image.open(image) as opened:
             size = opened.size
     except UNREADABLE:
-        return {"boxes": None, "malignant": None}
-    names = [(nodule.findtext("name") or "").strip() for nodule in objects]
-    boxes = [box for nodule in objects if (box := _box(nodule, size))]
+        return {"boxes": None, "malignant": None}, False
+    names = {(nodule.findtext("name") or "").strip() for nodule in objects}
+    published = [_box(nodule) for nodule in objects]
+    boxes = [_within(box, size) for box in published]
+    is_sound = bool(boxes) and all(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in boxes)
     return {
-        "boxes": json.dumps(boxes) if boxes else None,
-        "malignant": max((name for name in names if name in LABELS), default=None),
-    }
+        "boxes": json.dumps(boxes) if is_sound else None,
+        "malignant": "1" if "1" in names else "0" if names == {"0"} else None,
+    }, is_sound and boxes != published
 
 
-def _box(nodule: ElementTree.Element, size: tuple[int, int]) -> list[int] | None:
-    """Return [x0, y0, x1, y1] within the picture of (width, height), if it is sound.
+def _box(nodule: ElementTree.Element) -> Box:
+    """Return x0, y0, x1, y1; all 0 if they cannot be read.
 
     Pascal VOC counts from 1, its last pixel included.
     """
@@ -101,6 +112,11 @@ def _box(nodule: ElementTree.Element, size: tuple[int, int]) -> list[int] | None
             for name in ("xmin", "ymin", "xmax", "ymax")
         )
     except (ValueError, OverflowError):
-        return None
-    x0, y0, x1, y1 = max(0, x0 - 1), max(0, y0 - 1), min(x1, size[0]), min(y1, size[1])
-    return [x0, y0, x1, y1] if x0 < x1 and y0 < y1 else None
+        return 0, 0, 0, 0
+    return x0 - 1, y0 - 1, x1, y1
+
+
+def _within(box: Box, size: tuple[int, int]) -> Box:
+    """Return the part of a box within a picture of (width, height)."""
+    x0, y0, x1, y1 = box
+    return max(0, x0), max(0, y0), min(x1, size[0]), min(y1, size[1])

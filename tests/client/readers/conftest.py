@@ -43,12 +43,14 @@ def ddti(folder: Path) -> None:
     def region(points: object, kind: str = "freehand") -> dict[str, object]:
         return {"points": points, "annotation": {}, "regionType": kind}
 
-    whole = json.dumps([region(square(5, 5, 14)), region(square(28, 20, 12))])
+    arrow = region(square(9, 9, 12)[:2], "arrow")
+    outlined = [region(square(5, 5, 14)), region(square(28, 20, 12)), arrow]
+    whole = json.dumps(outlined)
     marks = {
         # Case: (sex, age, tirads, {picture: svg})
         1: ("F", "44", "4a", {1: whole, 2: whole[:-60]}),
         2: ("M", "40 ", "2", {3: ""}),
-        3: ("u", "", "", {1: json.dumps([region(square(9, 9, 12)[:2], "arrow")])}),
+        3: ("u", "", "", {1: json.dumps([arrow])}),
         4: ("", "250", "6", {1: json.dumps([region(square(-9, -9, 25))])}),
         5: ("F", "30", "5", {1: json.dumps([region(square(5, 5, 20)),
                                             region(square(6, 6, 20))])}),

@@ -13,6 +13,7 @@ from thyroid_fl.manifest import read_manifest
 from thyroid_fl.picture_check import read_mask
 
 REAL = Path(__file__).parents[3] / "../shared/data/ddti"
+UNITED = "outlines of one nodule are united, those of a few pixels ignored"
 needs_ddti = pytest.mark.skipif(
     not REAL.is_dir(), reason="the real DDTI is not beside the repository"
 )
@@ -40,6 +41,9 @@ def test_ddti_quirks_are_mended_and_accounted_for(imported):
     assert mended["the outlines are cut off or malformed; kept without"] == ("1_2",)
     nothing = "no nodule is outlined, which does not mean that there is none"
     assert mended[nothing] == ("2_3", "3_1")
+    assert mended[UNITED] == ("5_1",)
+    assert mended["an outline is cut at the edge of the picture"] == ("4_1",)
+    assert mended["an arrow is ignored"] == ("1_1", "6_1")
     assert left_out == {
         "the XML of the case cannot be read": ("8", "9"),  # half a file; a bomb
         "no readable XML marks the picture": ("8_1",),
@@ -82,6 +86,9 @@ def test_the_real_ddti_is_read_whole(tmp_path):
     assert cut == ("54_1", "127_1", "166_1", "176_1", "197_1", "203_1")
     nothing = "no nodule is outlined, which does not mean that there is none"
     assert mended[nothing] == ("62_3", "142_2", "213_2", "389_1")
+    assert mended[UNITED] == ("294_1", "348_1", "359_1", "374_1", "381_2")
+    assert mended["an outline is cut at the edge of the picture"] == ("338_2",)
+    assert len(mended["an arrow is ignored"]) == 6
     assert cases.loc["338_2", "boxes"] == (  # 30 of 51 points lie below
         (105, 323, 214, 360),
         (264, 140, 381, 214),

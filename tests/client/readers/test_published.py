@@ -90,8 +90,9 @@ def test_tn5000_boxes_are_counted_from_0_and_within_the_picture(imported):
     assert cases.loc["000002", "boxes"] == ((29, 19, 48, 40),)  # its size is wrong
     assert cases["malignant"].fillna(-1).tolist() == [1, 0, 0, -1, -1]
     assert cases["split"].tolist() == ["train", "train", "val", "test", "test"]
-    box = mended["no annotation with a sound box can be read"]
+    box = mended["no annotation with sound boxes can be read"]
     assert box == ("000003", "000004", "000005")
+    assert mended["a box is cut at the edge of the picture"] == ("000002",)
     label = mended["no annotation with a label can be read"]
     assert label == ("000004", "000005")
     assert left_out == {
@@ -142,7 +143,7 @@ def test_thyroidxl_patients_come_from_records_or_names(imported):
     assert mended["there is no mask"] == ("00000058_B_1",)
     head = "no record names the picture; its patient is the head of its name"
     assert mended[head] == ("00000061_A_0",)
-    assert left_out == {"the picture is not there": ("00000060_B_1.png",)}
+    assert left_out == {"the picture is not there": ("00000060_B_1",)}
 
 
 def test_auitd_is_sorted_by_folders_in_any_case(imported):
