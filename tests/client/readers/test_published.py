@@ -1,5 +1,7 @@
 """The other published formats: every quirk is mended, or left out and named."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +53,21 @@ def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
     done = import_pictures(FORMATS["busi"], source, tmp_path / "out")
 
     assert done.rows["mask"].notna().tolist() == [1, 1, 1, 0, 0, 1, 0]
+
+
+def test_tn3k_and_ddti_are_read_at_any_depth(writers, tmp_path):
+    source = tmp_path / "bundle"
+    for name in ("tn3k", "ddti"):
+        (tmp_path / name).mkdir()
+        writers[name](tmp_path / name)
+    shutil.copytree(tmp_path / "tn3k/tn3k", source / "picture/trainval")
+    shutil.copytree(tmp_path / "ddti", source / "bening")
+
+    images = FORMATS["tn3k"](source).rows["image"]
+    cases = FORMATS["ddti"](source).rows["image"]
+
+    assert images.iloc[0] == "picture/trainval/trainval-image/0000.jpg"
+    assert cases.iloc[0] == "bening/1_1.jpg"
 
 
 def test_tn3k_keeps_its_sides_apart(imported):
