@@ -31,7 +31,7 @@ benchmark: .venv/installed-dev ## Measure the overhead of the federation, quickl
 	$(BIN)/python benchmarks/simulation.py --quick
 
 clean: ## Remove the demonstration and all caches, not .venv
-	rm -rf demo runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf demo runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -14,6 +14,7 @@ Run: ``python benchmarks/simulation.py [--quick] [--no-ray]``.
 import argparse
 import dataclasses
 import itertools
+import os
 import platform
 import tempfile
 import threading
@@ -45,6 +46,7 @@ from thyroid_fl.simulation.grid import run_in_process
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import arrays_of, load_arrays
 
+TURNS = 2
 PICTURES_A_HOSPITAL = 89  # 18 477 training pictures in 208 hospitals
 
 
@@ -227,9 +229,9 @@ def main() -> None:
                   "local_epochs": 1, "batch_size": 16}  # fmt: skip
         small = make_study(**common)
         paper = make_study(preset="paper", image_px=64, **common)
-        n_paper = 16 if options.quick else n_hospitals
+        n_paper = 48 if options.quick else n_hospitals
         for model, study, n in [("small", small, 208), ("DenseNet121", paper, n_paper)]:
-            ratio = compare_in_process(model, study, n, 2, table)
+            ratio = compare_in_process(model, study, n, TURNS, table)
             lines.append(f"overhead {ratio:.2f} {model}, {n} hospitals")
         lines.append(memory_over_rounds(small, hospital_names(Path(data))))
         if not options.no_ray:
@@ -242,8 +244,8 @@ def main() -> None:
     console.print(table)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     console.print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} "
-        f"threads, {device}, torch {torch.__version__}"
+        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} "
+        f"cores, {device}, torch {torch.__version__}"
     )
     for line in lines:
         print(line)

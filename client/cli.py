@@ -53,7 +53,7 @@ def import_(
             raise ConfigError(
                 f"unknown format {format_!r}; known formats: {', '.join(FORMATS)}"
             )
-        with progress_bar("checking pictures") as progress:
+        with progress_bar("importing pictures") as progress:
             done = import_pictures(
                 FORMATS[format_], source, out, hospital=hospital, progress=progress
             )
@@ -108,6 +108,9 @@ def _summary(cases: pd.DataFrame) -> str:
 
 
 def _account(note: Note) -> str:
-    shown = ", ".join(note.image_ids[:5])
+    shown = ", ".join(map(str, note.image_ids[:5]))
     more = ", ..." if len(note.image_ids) > 5 else ""
-    return f"{len(note.image_ids)} pictures, because {note.reason}: {shown}{more}"
+    number = (
+        "1 picture" if len(note.image_ids) == 1 else f"{len(note.image_ids)} pictures"
+    )
+    return f"{number}, because {note.reason}: {shown}{more}"

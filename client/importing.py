@@ -3,18 +3,29 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
+from PIL import Image
 
+from thyroid_fl.client.mending import mend
 from thyroid_fl.client.readers.result import Import
-from thyroid_fl.columns import as_cases
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.columns import as_cases, is_inside
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.faults import Fault, manifest_faults, refuse_faults
 from thyroid_fl.manifest import write_manifest
-from thyroid_fl.picture_check import boxes_of_mask, picture_faults, read_mask
+from thyroid_fl.picture_check import (
+    UNREADABLE,
+    boxes_of_mask,
+    inspect_pictures,
+    read_mask,
+)
+
+Progress = Callable[[int, int], None]
 
 
 def import_pictures(
@@ -23,19 +34,19 @@ def import_pictures(
     out: Path,
     *,
     hospital: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Import:
     """Write the source's pictures as ``out/manifest.csv``, ``images/`` and ``masks/``.
 
-    Everything is checked before anything is written, and `out` appears complete or not
-    at all. Files are hard-linked where the disk allows it, else copied.
+    `out` appears checked and complete, or not at all. Files are hard-linked where the
+    disk allows it, else copied.
 
     Args:
         read: a reader.
         source: the source's folder.
         out: a folder that does not exist yet.
         hospital: name of the hospital where the source names none.
-        progress: called with pictures checked and all.
+        progress: called with pictures drawn and checked, and all.
 
     Returns:
         What was read, with the rows as they were written.
@@ -49,23 +60,25 @@ def import_pictures(
     if out.exists():
         raise ConfigError(f"{out} exists; name a new folder, or remove it first")
     found = read(source)
-    table = _with_hospital(found.rows, hospital)
-    cases = as_cases(table).set_index(table.index)
-    faults = manifest_faults(table, source) + picture_faults(cases, source, progress)
-    refuse_faults(sorted(map(_with_remedy, faults)), found.table)
-    boxes = [
-        known or (boxes_of_mask(read_mask(source / mask)) if pd.notna(mask) else ())
-        for known, mask in zip(cases["boxes"], cases["mask"], strict=True)
-    ]
-    cases["boxes"] = pd.Series(boxes, cases.index, dtype=object)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".importing-") as scratch:
+    found = replace(found, rows=_with_hospital(found.rows, hospital))
+    beside = next(parent for parent in out.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".importing-") as scratch:
+        total = len(found.drawn) + len(found.rows)
+        drawn = _draw_all(
+            found.drawn, Path(scratch) / "drawn", lambda done: progress(done, total)
+        )
+        done, files = _checked(
+            found, source, drawn, lambda n, _: progress(len(drawn) + n, total)
+        )
+        cases = as_cases(done.rows).set_index(done.rows.index)
+        cases["boxes"] = _boxes(cases["boxes"], files["mask"])
         unfinished = Path(scratch) / "import"
         for name, folder in (("image", "images"), ("mask", "masks")):
-            cases[name] = _link_all(cases[name], source, unfinished, folder)
+            cases[name] = _link_all(cases[name], files[name], unfinished, folder)
         write_manifest(cases, unfinished / "manifest.csv")
+        out.parent.mkdir(parents=True, exist_ok=True)
         unfinished.rename(out)
-    return Import(cases, found.table, found.mended, found.left_out)
+    return replace(done, rows=cases)
 
 
 def _with_hospital(table: pd.DataFrame, hospital: str | None) -> pd.DataFrame:
@@ -78,6 +91,60 @@ def _with_hospital(table: pd.DataFrame, hospital: str | None) -> pd.DataFrame:
     return table.assign(hospital=hospital)
 
 
+def _draw_all(
+    drawings: Mapping[str, Callable[[], Image.Image]],
+    folder: Path,
+    progress: Callable[[int], None],
+) -> dict[str, Path]:
+    """Save what no file of the source shows; return where, whether it worked or not."""
+
+    def save(path: str) -> None:
+        try:
+            picture = drawings[path]() if is_inside(path) else None
+        except UNREADABLE:
+            picture = None
+        if not picture:
+            return  # the check does not find it
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / path)
+
+    with ThreadPoolExecutor() as pool:  # PNG is packed outside the interpreter's lock
+        for i, _ in enumerate(pool.map(save, drawings)):
+            progress(i + 1)
+    return {path: folder / path for path in drawings}
+
+
+def _checked(
+    found: Import, source: Path, drawn: Mapping[str, Path], progress: Progress
+) -> tuple[Import, pd.DataFrame]:
+    """Return what may be imported, and the files of its columns image and mask.
+
+    Raises:
+        ManifestError: what was read has faults; all are listed.
+    """
+    cases = as_cases(found.rows).set_index(found.rows.index)
+    located = cases[["image", "mask"]].map(
+        lambda path: str(drawn.get(path, path)), na_action="ignore"
+    )
+    seen = inspect_pictures(cases.assign(**located), source, progress)
+    files = located.map(lambda path: source / path, na_action="ignore")
+    faults = seen.faults
+    if found.is_published:
+        found, faults = mend(found, files, seen), []
+        _refuse_nothing(found)
+    faults = manifest_faults(found.rows, source, drawn) + faults
+    refuse_faults(sorted(map(_with_remedy, faults)), found.table)
+    files = files.loc[found.rows.index]
+    has_mask = as_cases(found.rows)["mask"].notna().to_numpy()
+    return found, files.assign(mask=files["mask"].where(has_mask))
+
+
+def _refuse_nothing(found: Import) -> None:
+    if found.rows.empty:
+        reasons = "; ".join(note.reason for note in found.left_out if note.image_ids)
+        raise ManifestError(f"{found.table}: no picture is left, because {reasons}")
+
+
 def _with_remedy(fault: Fault) -> Fault:
     """Say what an import can do about a missing column hospital."""
     if (fault.row, fault.column) != (1, "hospital"):
@@ -86,20 +153,31 @@ def _with_remedy(fault: Fault) -> Fault:
     return replace(fault, message=f"{fault.message}; {remedy}")
 
 
+def _boxes(known: "pd.Series[Any]", masks: "pd.Series[Any]") -> "pd.Series[Any]":
+    boxes = [
+        boxes or (boxes_of_mask(read_mask(mask)) if isinstance(mask, Path) else ())
+        for boxes, mask in zip(known, masks, strict=True)
+    ]
+    return pd.Series(boxes, known.index, dtype=object)
+
+
 def _link_all(
-    paths: "pd.Series[str]", source: Path, out: Path, folder: str
+    paths: "pd.Series[str]", files: "pd.Series[Any]", out: Path, folder: str
 ) -> "pd.Series[str]":
     """Link the files into `out/folder`; return their paths relative to `out`."""
     present = [PurePosixPath(path) for path in paths.dropna()]
     if not present:
         return paths
     shared = os.path.commonpath([path.parent for path in present])
-    new = {str(path): str(folder / path.relative_to(shared)) for path in present}
-    for old, target in new.items():
-        destination = out / target
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        _link(source / old, destination)
-    return paths.map(lambda path: new[str(PurePosixPath(path))], na_action="ignore")
+    targets = paths.map(
+        lambda path: str(folder / PurePosixPath(path).relative_to(shared)),
+        na_action="ignore",
+    )
+    for file, target in zip(files.dropna(), targets.dropna(), strict=True):
+        if not (out / target).exists():  # two rows may name one file
+            (out / target).parent.mkdir(parents=True, exist_ok=True)
+            _link(file, out / target)
+    return targets
 
 
 def _link(file: Path, destination: Path) -> None:

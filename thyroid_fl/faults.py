@@ -1,7 +1,7 @@
 """The check of a manifest's table: every fault, each with its place and remedy."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,17 +35,20 @@ class Fault:
     message: str
 
 
-def manifest_faults(table: pd.DataFrame, folder: Path) -> list[Fault]:
+def manifest_faults(
+    table: pd.DataFrame, folder: Path, elsewhere: Container[str] = ()
+) -> list[Fault]:
     """Return every fault of a table, by row; its paths start at `folder`.
 
-    The pictures need only exist; `picture_faults` opens them.
+    The pictures need only exist, those of `elsewhere` not even that;
+    `inspect_pictures` opens them.
     """
     checkable = _checkable(table)
     faults = [*_header_faults(table), *_cell_faults(checkable)]
     if not len(table):
         faults.append(Fault(1, "", "no rows; expected one row per picture"))
     for name in ("image", "mask"):
-        faults += _absent_file_faults(checkable, name, folder)
+        faults += _absent_file_faults(checkable, name, folder, elsewhere)
     faults += _mixed_split_faults(checkable)
     cases = as_cases(checkable).set_index(checkable.index)
     remedy = "a patient belongs to one hospital: give each its own patient_id"
@@ -151,11 +154,13 @@ def _shown(value: object) -> str:
 
 
 def _absent_file_faults(
-    table: pd.DataFrame, name: str, folder: Path
+    table: pd.DataFrame, name: str, folder: Path, elsewhere: Container[str]
 ) -> Iterator[Fault]:
     paths = table[name].dropna() if name in table else pd.Series(dtype="str")
     for line, path in zip(paths.index, paths, strict=True):
-        if is_inside(path) and not (folder / path).is_file():
+        if path in elsewhere or not is_inside(path):
+            continue
+        if not (folder / path).is_file():
             message = (
                 f"{name} {path!r} is not in {folder}; put it there or mend the path"
             )

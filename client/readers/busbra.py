@@ -30,11 +30,7 @@ def read(source: Path) -> Import:
         ["ID", "Case", "Pathology", "Device", "Width", "Height", "BBOX"],
     )
     rows = _rows(published)
-    official = rows[["image_id"]].join(_official_folds(source), on="image_id")
-    folds = official.drop(columns="image_id")
-    whole = folds.apply(_keep_patients_whole, patients=rows["patient_id"])
-    moved = (folds.notna() & (folds != whole)).any(axis=1)
-    rows = rows.join(whole)
+    rows = rows.join(_official_folds(source), on="image_id")
     present = rows["image"].map(lambda path: (source / str(path)).is_file())
     masked = rows["mask"].map(lambda path: (source / str(path)).is_file())
     # Boxes come from the mask where there is one: BBOX spans all parts of a
@@ -53,13 +49,9 @@ def read(source: Path) -> Import:
         mended=(
             Note("Width or Height differs from the picture's", _ids(kept[resized])),
             Note("no mask; box taken from BBOX", _ids(rows[present & ~masked])),
-            Note(
-                "valid_k has the patient in training and in validation; "
-                "all follow the first picture",
-                _ids(rows[present & moved]),
-            ),
         ),
         left_out=(Note("picture is not in Images", _ids(rows[~present])),),
+        is_published=True,
     )
 
 
@@ -93,18 +85,6 @@ def _official_folds(source: Path) -> pd.DataFrame:
         train = folds[f"valid_{k}"].map({"1": "train", "0": "val"})
         splits[f"split_{k}"] = train.mask(folds["kFold"] == str(k), "test")
     return pd.DataFrame(splits)
-
-
-def _keep_patients_whole(
-    split: "pd.Series[str]", patients: "pd.Series[str]"
-) -> "pd.Series[str]":
-    """Give a patient's pictures outside the test the side of the first of them.
-
-    The published kFold keeps patients whole, but valid_k was drawn by picture.
-    """
-    learning = split.where(split != "test")
-    first = learning.groupby(patients).transform("first")
-    return first.where(learning.notna(), split)
 
 
 def _table(path: Path, columns: list[str]) -> pd.DataFrame:

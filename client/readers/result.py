@@ -1,9 +1,11 @@
 """What every reader returns: the rows of a manifest, and an account of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +28,9 @@ class Import:
     table: Path
     mended: tuple[Note, ...] = ()
     left_out: tuple[Note, ...] = ()
+    drawn: Mapping[str, Callable[[], Image.Image]] = field(default_factory=dict)
+    """By path in `rows`: draws a picture, or a mask of mode "1", that is no file of the
+    source. May raise `UNREADABLE`. The path ends in .png."""
+    is_published: bool = False
+    """Whether what cannot be used is left out instead of refused: of a published
+    data set the user cannot mend it."""

@@ -24,7 +24,9 @@ def save(path: Path, size: tuple[int, int], *boxes: tuple[int, ...]) -> None:
     """Save a mask (1 bit, as published) with these boxes, or a grey picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not boxes:
-        noise = np.random.default_rng(len(path.name)).integers(0, 255, size[::-1])
+        noise = np.random.default_rng([*path.name.encode()]).integers(
+            0, 255, size[::-1]
+        )
         Image.fromarray(noise.astype(np.uint8)).save(path)
         return
     mask = np.zeros(size[::-1], bool)
@@ -99,6 +101,19 @@ def test_busbra_quirks_are_mended_and_accounted_for(published, tmp_path):
         ("bus_0001-r",), ("bus_0003-s",), ("bus_0001-r",)
     ]  # fmt: skip
     assert [note.image_ids for note in done.left_out] == [("bus_0004-s",)]
+
+
+def test_what_cannot_be_used_of_a_published_set_is_left_out(published, tmp_path):
+    (published / "Images/bus_0001-r.png").write_bytes(b"no picture")
+    save(published / "Masks/mask_0002-s.png", (9, 9), (1, 1, 5, 5))
+
+    done = import_pictures(FORMATS["busbra"], published, tmp_path / "out")
+
+    assert done.rows["image_id"].tolist() == ["bus_0001-l", "bus_0002-s", "bus_0003-s"]
+    assert done.left_out[-1].reason == "the picture cannot be read"
+    assert done.left_out[-1].image_ids == ("bus_0001-r",)
+    assert done.mended[-1].reason.startswith("the mask is unreadable, empty or of")
+    assert done.mended[-1].image_ids == ("bus_0002-s",)
 
 
 def test_an_import_stands_alone(published, tmp_path):

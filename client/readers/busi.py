@@ -1,0 +1,113 @@
+"""BUSI: breast ultrasound, benign, malignant and normal (Al-Dhabyani 2020).
+
+As published: ``{benign,malignant,normal}/benign (1).png`` and its masks
+``benign (1)_mask.png``, ``benign (1)_mask_1.png``, ...; also with the pictures in
+``images`` and the masks in ``mask`` of each class, and without any mask.
+"""
+
+import re
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from thyroid_fl.client.readers.published import (
+    Row,
+    as_boxes,
+    find_folders,
+    patients_unknown,
+    pictures_in,
+    relative,
+    rows_of,
+    without,
+)
+from thyroid_fl.client.readers.result import Import, Note
+from thyroid_fl.picture_check import UNREADABLE, read_mask
+
+LABELS = {"benign": "0", "malignant": "1", "normal": None}
+MASK = re.compile(r"(.*)_mask(_\d+)?")
+
+
+def read(source: Path) -> Import:
+    """Return the pictures of BUSI that lie in a folder.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    rows: list[Row] = []
+    drawn = {}
+    orphans: list[str] = []
+    for kind, label in LABELS.items():
+        for folder in find_folders(source, kind):
+            images, masks = _sorted_out(folder)
+            orphans += [name for name in masks if name not in images]
+            for name, image in images.items():
+                row: Row = {
+                    "image_id": name,
+                    "patient_id": name,
+                    "image": relative(image, source),
+                    "mask": None,
+                    "boxes": None,
+                    "malignant": label,
+                }
+                rows.append(row)
+                its_masks = masks.get(name, []) if label else []
+                if its_masks:
+                    row["mask"] = relative(its_masks[0], source)
+                if len(its_masks) > 1:
+                    drawn[str(row["mask"])] = partial(_union, its_masks)
+                    row["boxes"] = _boxes(its_masks)
+    table = rows_of(rows, source, "BUSI", "benign, malignant and normal")
+    normal = table["malignant"].isna()
+    return Import(
+        rows=table,
+        table=source,
+        mended=(
+            patients_unknown(table),
+            Note("a normal picture has neither nodule nor label", _ids(table[normal])),
+            without(table[~normal], "mask", "there is no mask"),
+            Note("several masks, united", _ids(table[table["mask"].isin(drawn)])),
+        ),
+        left_out=(Note("a mask without a picture", tuple(orphans)),),
+        drawn=drawn,
+        is_published=True,
+    )
+
+
+def _sorted_out(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    """Return the pictures and the masks of one class, by the picture's name."""
+    images: dict[str, Path] = {}
+    masks: dict[str, list[Path]] = defaultdict(list)
+    for path in pictures_in(folder):
+        if named := MASK.fullmatch(path.stem):
+            masks[named[1]].append(path)
+        elif path.parent.name.lower() in ("mask", "masks"):
+            masks[path.stem].append(path)
+        else:
+            images[path.stem] = path
+    return images, masks
+
+
+def _stack(paths: list[Path]) -> NDArray[np.bool_]:
+    """Return the masks of one picture, (N, H, W); numpy refuses different sizes."""
+    return np.stack([read_mask(path) for path in paths])
+
+
+def _union(paths: list[Path]) -> Image.Image:
+    return Image.fromarray(_stack(paths).any(axis=0))
+
+
+def _boxes(paths: list[Path]) -> str | None:
+    """Return a box for each mask: what touches in the union is apart here."""
+    try:
+        return as_boxes(_stack(paths))
+    except UNREADABLE:
+        return None  # the import leaves the masks out
+
+
+def _ids(rows: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(rows["image_id"])

@@ -1,0 +1,74 @@
+"""TN3K: thyroid nodules with masks, of unknown patients (Gong 2021).
+
+As published: ``trainval-image/0000.jpg`` and ``test-image/0000.jpg``, their masks (JPEG
+too) in ``trainval-mask`` and ``test-mask``; ``label4trainval.csv`` and
+``label4test.csv`` where the labels were handed out. Names restart in the test set. The
+published folds are not taken over: they were drawn by picture.
+"""
+
+from pathlib import Path
+
+from thyroid_fl.client.readers.published import (
+    Row,
+    find_folders,
+    patients_unknown,
+    pictures_in,
+    read_labels,
+    relative,
+    rows_of,
+    without,
+)
+from thyroid_fl.client.readers.result import Import, Note
+
+SIDES = {"trainval": "train", "test": "test"}
+
+
+def read(source: Path) -> Import:
+    """Return the pictures of TN3K that lie in a folder.
+
+    Raises:
+        ManifestError: there is none, or a list of labels cannot be read.
+    """
+    rows: list[Row] = []
+    orphans: list[str] = []
+    for side, split in SIDES.items():
+        labels: dict[str, str] = {}
+        for path in sorted(source.rglob(f"label4{side}.csv")):
+            labels |= read_labels(path)
+        for folder in find_folders(source, f"{side}-image"):
+            masks = {
+                mask.stem: relative(mask, source)
+                for mask in pictures_in(folder.with_name(f"{side}-mask"))
+            }
+            for image in pictures_in(folder):
+                rows.append(
+                    {
+                        "image_id": f"{side}-{image.stem}",
+                        "patient_id": f"{side}-{image.stem}",
+                        "image": relative(image, source),
+                        "mask": masks.pop(image.stem, None),
+                        "malignant": labels.get(image.stem),
+                        "split": split,
+                    }
+                )
+            orphans += [f"{side}-{stem}" for stem in masks]
+    gland = [
+        image.stem
+        for folder in find_folders(source, "thyroid-image")
+        for image in pictures_in(folder)
+    ]
+    table = rows_of(rows, source, "TN3K", "trainval-image and test-image")
+    return Import(
+        rows=table,
+        table=source,
+        mended=(
+            patients_unknown(table),
+            without(table, "mask", "there is no mask"),
+            without(table, "malignant", "there is no label"),
+        ),
+        left_out=(
+            Note("a mask without a picture", tuple(orphans)),
+            Note("TG3K outlines the gland, not a nodule", tuple(gland)),
+        ),
+        is_published=True,
+    )
