@@ -46,7 +46,7 @@ def compare(
     ] = 1,
     scale: Annotated[
         float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
-    ] = 0.3,
+    ] = 0.2,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the federation.")
     ] = None,

@@ -76,7 +76,7 @@ def compare(
     folds: int = 0,
     singles: int = 8,
     tuned: int = 1,
-    scale: float = 0.3,
+    scale: float = 0.2,
     jobs: int = 0,
     progress: bool = True,
     **settings: Any,

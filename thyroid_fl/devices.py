@@ -9,6 +9,8 @@ from torch import nn
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import Study
 
+LEAST_BF16_PIXELS = 16 * 64**2
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda``.
@@ -36,15 +38,16 @@ def set_threads(n_threads: int) -> None:
 def uses_bf16(study: Study, device: torch.device) -> bool:
     """Return whether the forward pass runs in bfloat16.
 
-    ``auto`` says yes on CUDA, and on a CPU with bfloat16 instructions; not with
-    GroupNorm, which was slower in bfloat16 on the CPU at every size measured
-    (benchmarks/precision.py).
+    ``auto`` says yes on CUDA, and on a CPU with bfloat16 instructions where it was
+    faster (benchmarks/precision.py): not with GroupNorm, and not for small batches.
     """
     if study.precision != "auto":
         return study.precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return study.norm != "group" and bool(torch.cpu._is_avx512_bf16_supported())
+    n_pixels = study.batch_size * study.image_px**2
+    pays = study.norm != "group" and n_pixels >= LEAST_BF16_PIXELS
+    return pays and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(study: Study, device: torch.device) -> AbstractContextManager[object]:

@@ -52,7 +52,7 @@ class Study:
     kernels without normalisation layers, which suits small and differing hospitals."""
     weights: str = ""
     """A file of pretrained weights (safetensors or a torch state_dict), or empty."""
-    rounds: int = 6
+    rounds: int = 8
     """How often the hospitals train and the centre averages."""
     local_epochs: int = 2
     """Passes over a hospital's training pictures in one round."""
@@ -60,7 +60,7 @@ class Study:
     """Pictures in one optimizer step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The hospitals' optimizer; fresh in every round."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     """Peak of the hospitals' rate; a cosine over the rounds after the warm-up."""
     warmup_rounds: int = 1
     """Rounds over which the learning rate rises linearly."""

@@ -59,12 +59,16 @@ def test_precision_decides_the_arithmetic_of_the_forward_pass(precision, dtype):
     assert layer.weight.dtype == torch.float32
 
 
-def test_auto_on_the_cpu_is_bf16_with_its_instructions_but_not_for_groupnorm():
+def test_auto_on_the_cpu_is_bf16_where_it_pays():
     has_bf16 = torch.cpu._is_avx512_bf16_supported()
 
-    assert not uses_bf16(make_study(norm="group"), CPU)
-    assert uses_bf16(make_study(norm="batch"), CPU) == has_bf16
-    assert uses_bf16(make_study(norm="weight"), CPU) == has_bf16
+    def chosen(norm, batch_size):
+        study = make_study(norm=norm, batch_size=batch_size, image_px=64)
+        return uses_bf16(study, CPU)
+
+    assert chosen("batch", 16) == chosen("weight", 16) == has_bf16
+    assert not chosen("group", 16)
+    assert not chosen("weight", 8)
 
 
 def test_a_placed_model_has_channels_last_convolutions():

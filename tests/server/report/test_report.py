@@ -126,7 +126,7 @@ def test_settings_and_provenance_can_be_read(page: Page, study_folder: Path):
 
     assert run.provenance["manifest_sha256"] in page.text
     assert "thyroid-sim compare --seeds 2 --out 'demo study'" in page.text
-    assert "learning rate 0.003" in page.text
+    assert "learning rate 0.001" in page.text
 
 
 def test_an_unfinished_comparison_gets_no_report(tmp_path: Path):
