@@ -20,7 +20,7 @@ from thyroid_fl.server.findings import each
 
 SINGLES = 2
 # One pass a round: about as many steps a round as in the demonstration.
-SETTINGS = {"rounds": 6, "local_epochs": 1}
+SETTINGS = {"rounds": 5, "local_epochs": 1}
 
 
 def estimates(rows: pd.DataFrame) -> pd.DataFrame:

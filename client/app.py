@@ -26,7 +26,7 @@ from thyroid_fl.devices import choose_device, place, set_threads
 from thyroid_fl.settings import Study, study_from
 from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.tasks import TASKS, build_model
-from thyroid_fl.weights import arrays_of, load_arrays
+from thyroid_fl.weights import load_arrays, views_of
 
 app = ClientApp()
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(seed.generate_state(1)[0]))
         update = local_update(model, TASKS[study.task], batches, optimizer, study)
-    arrays = record_of(arrays_of(model))
+    arrays = record_of(views_of(model))
     metrics = {
         "num-examples": float(len(site.train)),
         "train-loss": update.loss,

@@ -22,11 +22,11 @@ def main(grid: Grid, context: Context) -> None:
     """
     # Torch is imported here: to import this module is light.
     from thyroid_fl.tasks import build_model
-    from thyroid_fl.weights import arrays_of
+    from thyroid_fl.weights import views_of
 
     study = study_from(str(context.run_config["study"]))
     _log_to_stderr()
-    initial = record_of(arrays_of(build_model(study)))
+    initial = record_of(views_of(build_model(study)))
     out = Path(str(context.run_config["out"]))
     run_rounds(grid, study, make_strategy(study), initial, out)
 

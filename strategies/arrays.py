@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
+from flwr.common.constant import SType
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def record_of(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
-    """Return the arrays as Flower sends them."""
-    return ArrayRecord({name: Array(np.asarray(a)) for name, a in arrays.items()})
+    """Return copies of the arrays as Flower sends them.
+
+    The bytes are those of ``Array(a)``, which writes numpy's file header anew for each
+    array: in a model of 700 arrays, half of what a message costs.
+    """
+    return ArrayRecord({name: _array(np.asarray(a)) for name, a in arrays.items()})
 
 
 def arrays_of_record(record: ArrayRecord) -> Arrays:
@@ -42,6 +47,26 @@ def read_array(array: Array) -> NDArray[Any]:
     shape, is_fortran, dtype = _read_header(data[8:start])
     flat = np.frombuffer(data, dtype, count=prod(shape), offset=start)
     return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _array(array: NDArray[Any]) -> Array:
+    header = _written_header(array.dtype, array.shape)
+    return Array(
+        dtype=str(array.dtype),
+        shape=array.shape,
+        stype=SType.NUMPY,
+        data=b"".join((header, np.ascontiguousarray(array).data)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _written_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return numpy's file header of a row-major array."""
+    file = BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
 
 
 @lru_cache(maxsize=4096)

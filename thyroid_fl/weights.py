@@ -26,12 +26,17 @@ def float_state(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def arrays_of(model: nn.Module) -> dict[str, NDArray[np.floating]]:
-    """Return copies of the model's floating-point arrays on the CPU, by name."""
+def views_of(model: nn.Module) -> dict[str, NDArray[np.floating]]:
+    """Return the model's floating-point arrays by name, not copied on the CPU."""
     return {
-        name: tensor.detach().cpu().contiguous().numpy().copy()
+        name: tensor.detach().cpu().numpy()
         for name, tensor in float_state(model).items()
     }
+
+
+def arrays_of(model: nn.Module) -> dict[str, NDArray[np.floating]]:
+    """Return copies of the model's floating-point arrays, row-major, by name."""
+    return {name: array.copy() for name, array in views_of(model).items()}
 
 
 @torch.no_grad()

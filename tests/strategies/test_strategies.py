@@ -346,3 +346,22 @@ def test_every_strategy_runs_in_a_plain_flower_app(name: str) -> None:
 
     assert 0 < result.arrays["w"].numpy().mean() < 3
     assert result.arrays["w"].numpy().dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.float64(3.5),
+        np.zeros((0, 4), np.float32),
+        np.arange(3, dtype=np.int64),
+        np.arange(6, dtype=np.float32).reshape(2, 3)[:, ::2],
+    ],
+)
+def test_an_array_is_sent_as_flower_sends_it(array):
+    ours = record_of({"w": array})["w"]
+    theirs = Array(np.ascontiguousarray(array).reshape(np.shape(array)))
+
+    assert (ours.dtype, ours.shape, ours.stype, ours.data) == (
+        theirs.dtype, theirs.shape, theirs.stype, theirs.data
+    )  # fmt: skip
