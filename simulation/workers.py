@@ -1,8 +1,7 @@
 """Trainings side by side: one process each, so that all cores are busy.
 
 One training uses several cores badly: its hospitals take turns, and their batches are
-small. Two processes of one thread each finish a comparison on two cores 1.6 times as
-fast as one process with two threads (benchmarks/README.md).
+small. So two processes of one thread each finish earlier than one with two threads.
 """
 
 import multiprocessing
