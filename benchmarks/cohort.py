@@ -4,8 +4,8 @@
 small on whole pictures of 64 px. The largest hospitals also train alone with pooled's
 number of steps (tuned); the best of them is the one with the highest AUC on the
 external hospitals, which favours it.
-Run: ``python benchmarks/cohort.py [--seeds 3] [--out FOLDER]``; a folder continues an
-interrupted run.
+Run: ``python benchmarks/cohort.py [--seeds 3] [--singles 2] [--out FOLDER]``; a folder
+continues an interrupted run.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from rich.table import Table
 import thyroid_fl
 from thyroid_fl.server.findings import each
 
-SINGLES = 2
 # One pass a round: about as many steps a round as in the demonstration.
 SETTINGS = {"rounds": 5, "local_epochs": 1}
 
@@ -32,11 +31,12 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--singles", type=int, default=2, help="the largest alone")
     parser.add_argument("--out", type=Path, default=Path("runs/cohort-benchmark"))
     options = parser.parse_args()
     compared = thyroid_fl.compare(
         out=options.out, scale=1.0, split="hospital", seeds=options.seeds,
-        singles=SINGLES, tuned=SINGLES, **SETTINGS,
+        singles=options.singles, tuned=options.singles, **SETTINGS,
     )  # fmt: skip
     results = estimates(compared.results)
     results = results[results["metric"] == "auc"]
