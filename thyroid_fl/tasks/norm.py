@@ -3,7 +3,8 @@
 ``batch`` keeps BatchNorm. ``group`` puts GroupNorm in its place. ``weight`` does
 without normalisation layers: the kernels are standardised instead, so that nothing
 depends on the other pictures of a batch or on a hospital's statistics (Zhuang & Lyu
-2024, FedWon).
+2024, FedWon). Kernels of mean 0 do not see how bright a picture is as a whole, only how
+its parts differ.
 """
 
 import math
