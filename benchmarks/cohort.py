@@ -55,7 +55,7 @@ def main() -> None:
             " ".join(filter(None, [row.arm, row.strategy, row.trained_on, row.budget])),
             row.test_set,
             f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})",
-            f"{row.n} ({row.n_positive} malignant)",
+            f"{row.n} ({row.n_positive:.0f} malignant)",
             *[
                 f"{v.difference:+.3f} ({v.low:+.3f} to {v.high:+.3f})"
                 for v in each(versus)
