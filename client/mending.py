@@ -121,7 +121,7 @@ def _follow_the_first(
 
 def _without(found: Import, lines: pd.Index, reason: str) -> Import:
     chosen = found.rows.index.isin(lines)
-    note = Note(reason, tuple(found.rows["image_id"][chosen]))
+    note = Note.of(reason, found.rows[chosen])
     if not note.image_ids:
         return found
     return replace(found, rows=found.rows[~chosen], left_out=(*found.left_out, note))
@@ -137,7 +137,7 @@ def _emptied(found: Import, column: str, lines: pd.Index, reason: str) -> Import
 def _changed(found: Import, values: pd.DataFrame, reason: str) -> Import:
     before = found.rows[values.columns]
     chosen = ((values != before) & (values.notna() | before.notna())).any(axis=1)
-    note = Note(reason, tuple(found.rows["image_id"][chosen]))
+    note = Note.of(reason, found.rows[chosen])
     if not note.image_ids:
         return found
     rows = found.rows.assign(**{str(name): values[name] for name in values})

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-Boxes = tuple[tuple[int, int, int, int], ...]
+Box = tuple[int, int, int, int]
+Boxes = tuple[Box, ...]
 SPLITS = ("train", "val", "test")
 LINE = "line"
 """Name of an index that holds line numbers of the file that a table came from."""

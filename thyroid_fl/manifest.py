@@ -23,7 +23,7 @@ __all__ = ["Fault", "manifest_faults", "read_manifest", "read_table", "write_man
 def read_manifest(path: Path | str) -> pd.DataFrame:
     """Return the cases of a CSV or Parquet manifest, one row per picture.
 
-    The table and the existence of its files are checked; `picture_faults` opens them.
+    The table and the existence of its files are checked; `inspect_pictures` opens them.
 
     Raises:
         ManifestError: the file cannot be read, or has faults; all are listed.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from thyroid_fl.columns import LINE, Boxes
+from thyroid_fl.columns import LINE, Box, Boxes
 from thyroid_fl.faults import Fault
 from thyroid_fl.leaks import THUMBNAIL_PX, Thumbnails, thumbnail
 
@@ -29,15 +29,6 @@ class Inspection(NamedTuple):
 
     faults: list[Fault]
     thumbnails: Thumbnails
-
-
-def picture_faults(
-    cases: pd.DataFrame,
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Fault]:
-    """Return the faults of the files that the cases name; see `inspect_pictures`."""
-    return inspect_pictures(cases, folder, progress).faults
 
 
 def inspect_pictures(
@@ -88,6 +79,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     """
     with Image.open(path) as opened:
         return np.asarray(opened.convert("L")) > 127
+
+
+def box_of_mask(mask: NDArray[np.bool_]) -> Box:
+    """Return the box around all of a mask (H, W) that is not empty."""
+    down, across = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1
 
 
 def boxes_of_mask(mask: NDArray[np.bool_]) -> Boxes:

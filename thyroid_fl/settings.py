@@ -220,7 +220,7 @@ def _check_ranges(study: Study) -> None:
         "margin": 0, "image_px": 32, "fold": 0, "n_folds": 0, "rounds": 1,
         "local_epochs": 1, "batch_size": 1, "warmup_rounds": 0, "momentum": 0,
         "weight_decay": 0, "rotation_deg": 0, "proximal_mu": 0, "seed": 0,
-        "split_seed": 0,        "threads": 0, "min_hospitals": 1, "wait_s": 0,
+        "split_seed": 0, "threads": 0, "min_hospitals": 1, "wait_s": 0,
     }  # fmt: skip
     for name, least in at_least.items():
         if not getattr(study, name) >= least:

@@ -10,6 +10,7 @@ from pathlib import Path
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    own_patient,
     patients_unknown,
     pictures_in,
     relative,
@@ -43,15 +44,9 @@ def read(source: Path) -> Import:
                 elif kind not in LABELS:
                     unsorted.append(name)
                 else:
-                    rows.append(
-                        {
-                            "image_id": name,
-                            "patient_id": name,
-                            "image": relative(image, source),
-                            "malignant": LABELS[kind],
-                            "split": side,
-                        }
-                    )
+                    path = relative(image, source)
+                    label = LABELS[kind]
+                    rows.append(own_patient(name, path, malignant=label, split=side))
     table = rows_of(rows, source, "AUITD", "train/benign, train/malignant, ...")
     return Import(
         rows=table,

@@ -13,14 +13,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from thyroid_fl.client.readers.published import Row, patients_unknown, rows_of
+from thyroid_fl.client.readers.published import (
+    Row,
+    own_patient,
+    patients_unknown,
+    rows_of,
+)
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.columns import SPLITS
 from thyroid_fl.errors import ManifestError
 
 MALIGNANT = {0: "1", 1: "0"}
-BROKEN = (OSError, KeyError, ValueError, EOFError, MemoryError, NotImplementedError)
-"""What numpy raises for a file that is broken or another one, besides zip's own."""
+BROKEN = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises for a file that is broken or another one."""
 
 
 def read(source: Path) -> Import:
@@ -38,16 +52,9 @@ def read(source: Path) -> Import:
     for side, (images, labels) in _arrays(found[0]).items():
         for i, label in enumerate(labels):
             name = f"{side}-{i:04}"
-            drawn[f"{name}.png"] = partial(Image.fromarray, images[i])
-            rows.append(
-                {
-                    "image_id": name,
-                    "patient_id": name,
-                    "image": f"{name}.png",
-                    "malignant": MALIGNANT.get(int(label)),
-                    "split": side,
-                }
-            )
+            path, malignant = f"{name}.png", MALIGNANT.get(int(label))
+            drawn[path] = partial(Image.fromarray, images[i])
+            rows.append(own_patient(name, path, malignant=malignant, split=side))
     table = rows_of(rows, source, "BreastMNIST", "pictures in it")
     return Import(
         rows=table,
@@ -66,7 +73,7 @@ def _arrays(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 side: (file[f"{side}_images"], file[f"{side}_labels"].ravel())
                 for side in SPLITS
             }
-    except (*BROKEN, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN as error:
         raise ManifestError(f"{path}: cannot read the pictures: {error}") from error
     for images, labels in sides.values():
         is_grey = images.ndim == 3 and images.dtype == np.uint8 and images.size > 0

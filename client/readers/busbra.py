@@ -47,10 +47,10 @@ def read(source: Path) -> Import:
         rows=kept,
         table=source / "bus_data.csv",
         mended=(
-            Note("Width or Height differs from the picture's", _ids(kept[resized])),
-            Note("no mask; box taken from BBOX", _ids(rows[present & ~masked])),
+            Note.of("Width or Height differs from the picture's", kept[resized]),
+            Note.of("no mask; box taken from BBOX", rows[present & ~masked]),
         ),
-        left_out=(Note("picture is not in Images", _ids(rows[~present])),),
+        left_out=(Note.of("picture is not in Images", rows[~present]),),
         is_published=True,
     )
 
@@ -118,7 +118,3 @@ def _size_differs(picture: Path, width: str, height: str) -> bool:
             return (width, height) != tuple(map(str, opened.size))
     except UNREADABLE:
         return False  # the check of the pictures names it
-
-
-def _ids(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(rows["image_id"])

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +18,7 @@ from thyroid_fl.client.readers.published import (
     Row,
     as_boxes,
     find_folders,
+    own_patient,
     patients_unknown,
     pictures_in,
     relative,
@@ -46,14 +46,13 @@ def read(source: Path) -> Import:
             images, masks = _sorted_out(folder)
             orphans += [name for name in masks if name not in images]
             for name, image in images.items():
-                row: Row = {
-                    "image_id": name,
-                    "patient_id": name,
-                    "image": relative(image, source),
-                    "mask": None,
-                    "boxes": None,
-                    "malignant": label,
-                }
+                row = own_patient(
+                    name,
+                    relative(image, source),
+                    mask=None,
+                    boxes=None,
+                    malignant=label,
+                )
                 rows.append(row)
                 its_masks = masks.get(name, []) if label else []
                 if its_masks:
@@ -68,9 +67,9 @@ def read(source: Path) -> Import:
         table=source,
         mended=(
             patients_unknown(table),
-            Note("a normal picture has neither nodule nor label", _ids(table[normal])),
+            Note.of("a normal picture has neither nodule nor label", table[normal]),
             without(table[~normal], "mask", "there is no mask"),
-            Note("several masks, united", _ids(table[table["mask"].isin(drawn)])),
+            Note.of("several masks, united", table[table["mask"].isin(drawn)]),
         ),
         left_out=(Note("a mask without a picture", tuple(orphans)),),
         drawn=drawn,
@@ -107,7 +106,3 @@ def _boxes(paths: list[Path]) -> str | None:
         return as_boxes(_stack(paths))
     except UNREADABLE:
         return None  # the import leaves the masks out
-
-
-def _ids(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(rows["image_id"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from thyroid_fl.client.readers.result import Note
 from thyroid_fl.columns import LINE
 from thyroid_fl.errors import ManifestError
+from thyroid_fl.picture_check import box_of_mask
 
 Row = dict[str, str | None]
 
@@ -52,15 +53,20 @@ def rows_of(
     return table.assign(hospital=hospital)
 
 
+def own_patient(name: str, image: str, **cells: str | None) -> Row:
+    """Return the row of a picture that, of an unknown patient, counts as its own."""
+    return {"image_id": name, "patient_id": name, "image": image, **cells}
+
+
 def patients_unknown(rows: pd.DataFrame, unit: str = "picture") -> Note:
     """Return the account of pictures whose patients are not published."""
     reason = f"patients are not published: each {unit} counts as its own patient"
-    return Note(reason, tuple(rows["image_id"]))
+    return Note.of(reason, rows)
 
 
 def without(rows: pd.DataFrame, column: str, reason: str) -> Note:
     """Return the account of pictures that lack a value."""
-    return Note(reason, tuple(rows["image_id"][rows[column].isna()]))
+    return Note.of(reason, rows[rows[column].isna()])
 
 
 def as_notes(ids_by_reason: Mapping[str, Iterable[str]]) -> tuple[Note, ...]:
@@ -70,12 +76,7 @@ def as_notes(ids_by_reason: Mapping[str, Iterable[str]]) -> tuple[Note, ...]:
 
 def as_boxes(masks: Iterable[NDArray[np.bool_]]) -> str | None:
     """Return the cell boxes: one around each mask (H, W) that is not empty."""
-    boxes = []
-    for mask in masks:
-        down, across = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-        if len(down):
-            edges = across[0], down[0], across[-1] + 1, down[-1] + 1
-            boxes.append([int(edge) for edge in edges])
+    boxes = [box_of_mask(mask) for mask in masks if mask.any()]
     return json.dumps(boxes) if boxes else None
 
 
@@ -106,6 +107,11 @@ def pictures_in(folder: Path) -> list[Path]:
 def relative(path: Path, source: Path) -> str:
     """Return a file's path as the manifest has it."""
     return path.relative_to(source).as_posix()
+
+
+def paths_by_stem(folder: Path, source: Path) -> dict[str, str]:
+    """Return the paths of a folder's pictures as the manifest has them, by stem."""
+    return {path.stem: relative(path, source) for path in pictures_in(folder)}
 
 
 def read_cells(path: Path) -> list[list[str]]:

@@ -15,6 +15,11 @@ class Note:
     reason: str
     image_ids: tuple[str, ...]
 
+    @classmethod
+    def of(cls, reason: str, rows: pd.DataFrame) -> "Note":
+        """Return the note on the pictures of these rows."""
+        return cls(reason, tuple(rows["image_id"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Import:

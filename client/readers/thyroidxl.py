@@ -15,6 +15,7 @@ from thyroid_fl.client.readers.published import (
     Row,
     as_age,
     find_folders,
+    paths_by_stem,
     pictures_in,
     relative,
     rows_of,
@@ -38,15 +39,14 @@ def read(source: Path) -> Import:
     rows: list[Row] = []
     for side in ("train", "test"):
         for folder in find_folders(source, side):
-            masks = {mask.stem: mask for mask in pictures_in(folder / "masks")}
+            masks = paths_by_stem(folder / "masks", source)
             for image in pictures_in(folder / "images"):
-                mask = masks.get(image.stem)
                 patient = patients.get(image.stem, (image.stem.partition("_")[0], {}))
                 rows.append(
                     {
                         "image_id": image.stem,
                         "image": relative(image, source),
-                        "mask": relative(mask, source) if mask else None,
+                        "mask": masks.get(image.stem),
                         "split": side,
                         **_cells(*patient),
                     }
@@ -58,9 +58,9 @@ def read(source: Path) -> Import:
         rows=table,
         table=source,
         mended=(
-            Note(
+            Note.of(
                 "no record names the picture; its patient is the head of its name",
-                tuple(table["image_id"][~is_known]),
+                table[~is_known],
             ),
             without(table, "mask", "there is no mask"),
             without(

@@ -11,6 +11,8 @@ from pathlib import Path
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    own_patient,
+    paths_by_stem,
     patients_unknown,
     pictures_in,
     read_labels,
@@ -36,20 +38,16 @@ def read(source: Path) -> Import:
         for path in sorted(source.rglob(f"label4{side}.csv")):
             labels |= read_labels(path)
         for folder in find_folders(source, f"{side}-image"):
-            masks = {
-                mask.stem: relative(mask, source)
-                for mask in pictures_in(folder.with_name(f"{side}-mask"))
-            }
+            masks = paths_by_stem(folder.with_name(f"{side}-mask"), source)
             for image in pictures_in(folder):
                 rows.append(
-                    {
-                        "image_id": f"{side}-{image.stem}",
-                        "patient_id": f"{side}-{image.stem}",
-                        "image": relative(image, source),
-                        "mask": masks.pop(image.stem, None),
-                        "malignant": labels.get(image.stem),
-                        "split": split,
-                    }
+                    own_patient(
+                        f"{side}-{image.stem}",
+                        relative(image, source),
+                        mask=masks.pop(image.stem, None),
+                        malignant=labels.get(image.stem),
+                        split=split,
+                    )
                 )
             orphans += [f"{side}-{stem}" for stem in masks]
     gland = [

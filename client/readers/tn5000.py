@@ -14,6 +14,7 @@ from PIL import Image
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    own_patient,
     patients_unknown,
     pictures_in,
     read_names,
@@ -23,10 +24,8 @@ from thyroid_fl.client.readers.published import (
     without,
 )
 from thyroid_fl.client.readers.result import Import, Note
-from thyroid_fl.columns import SPLITS
+from thyroid_fl.columns import SPLITS, Box
 from thyroid_fl.picture_check import UNREADABLE
-
-Box = tuple[int, int, int, int]
 
 
 def read(source: Path) -> Import:
@@ -45,13 +44,8 @@ def read(source: Path) -> Import:
         images |= {name: folder / f"{name}.jpg" for name in sides.keys() - images}
         unlisted += [name for name in images if sides and name not in sides]
         for name in sorted(images.keys() - set(unlisted)):
-            row: Row = {
-                "image_id": name,
-                "patient_id": name,
-                "image": relative(images[name], source),
-            }
             cells, is_cut = _annotation(annotations / f"{name}.xml", images[name])
-            row |= cells
+            row = own_patient(name, relative(images[name], source), **cells)
             cut += [name] * is_cut
             rows.append(row | {"split": sides[name]} if sides else row)
     table = rows_of(rows, source, "TN5000", "JPEGImages beside Annotations")

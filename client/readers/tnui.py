@@ -9,8 +9,9 @@ from pathlib import Path
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    own_patient,
+    paths_by_stem,
     patients_unknown,
-    pictures_in,
     read_labels,
     relative,
     rows_of,
@@ -47,21 +48,19 @@ def _rows(folder: Path, source: Path) -> list[Row]:
     """Return a row for every picture of one side, and for every label."""
     path = folder.with_name(f"{folder.name}_img_labels.csv")
     labels = read_labels(path) if path.exists() else {}
-    images = {image.stem: image for image in pictures_in(folder / "images")}
-    masks = {
-        mask.stem: relative(mask, source) for mask in pictures_in(folder / "masks")
-    }
+    images = paths_by_stem(folder / "images", source)
+    masks = paths_by_stem(folder / "masks", source)
     images |= {
-        name: folder / "images" / f"{name}.png" for name in labels.keys() - images
+        name: relative(folder / "images" / f"{name}.png", source)
+        for name in labels.keys() - images
     }
     return [
-        {
-            "image_id": f"{folder.name}-{name}",
-            "patient_id": f"{folder.name}-{name}",
-            "image": relative(image, source),
-            "mask": masks.get(name),
-            "malignant": labels.get(name),
-            "split": folder.name,
-        }
+        own_patient(
+            f"{folder.name}-{name}",
+            image,
+            mask=masks.get(name),
+            malignant=labels.get(name),
+            split=folder.name,
+        )
         for name, image in sorted(images.items())
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.picture_check import box_of_mask
 from thyroid_fl.simulation.phantom.anatomy import sample_neck, section
 from thyroid_fl.simulation.phantom.nodule import View
 from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures
@@ -63,15 +64,10 @@ def draw(
     look = jittered(VENDOR_LOOKS[vendor], _stream(patient_seed, 3, image_index))
     image = scan(tissue, look, _stream(patient_seed, 2, image_index))
     mask &= field_of_view(look.geometry, size_px)
-    return Phantom(image=image, mask=mask, box=_box(mask))
+    return Phantom(image=image, mask=mask, box=box_of_mask(mask))
 
 
 def _stream(patient_seed: int, *purpose: int) -> np.random.Generator:
     return np.random.default_rng(
         np.random.SeedSequence(patient_seed, spawn_key=purpose)
     )
-
-
-def _box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -16,7 +16,7 @@ from thyroid_fl.manifest import (
     read_table,
     write_manifest,
 )
-from thyroid_fl.picture_check import boxes_of_mask, picture_faults
+from thyroid_fl.picture_check import boxes_of_mask, inspect_pictures
 
 GOOD = {
     "image_id": ["a", "b", "c"],
@@ -252,7 +252,9 @@ def test_pictures_that_cannot_serve_are_named(folder):
     cases = pd.concat([cases, larger], ignore_index=True)
     told = []
 
-    faults = picture_faults(cases, folder, lambda done, total: told.append(done))
+    faults = inspect_pictures(
+        cases, folder, lambda done, total: told.append(done)
+    ).faults
 
     assert [(fault.row, fault.column) for fault in faults] == [
         (2, "boxes"), (2, "mask"), (3, "image"), (4, "image"), (5, "mask")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.manifest import manifest_faults, read_manifest, read_table
-from thyroid_fl.picture_check import boxes_of_mask, picture_faults, read_mask
+from thyroid_fl.picture_check import boxes_of_mask, inspect_pictures, read_mask
 from thyroid_fl.simulation.cohort import Assumptions, cohort
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 
@@ -30,7 +30,7 @@ def test_it_has_no_fault(manifest):
     cases = read_manifest(manifest)
 
     assert manifest_faults(read_table(manifest), manifest.parent) == []
-    assert picture_faults(cases, manifest.parent) == []
+    assert inspect_pictures(cases, manifest.parent).faults == []
 
 
 def test_it_has_a_row_for_every_picture_of_every_patient(manifest):
