@@ -16,7 +16,8 @@ from thyroid_fl.manifest import (
     read_table,
     write_manifest,
 )
-from thyroid_fl.picture_check import boxes_of_mask, inspect_pictures
+from thyroid_fl.masks import boxes_of_mask
+from thyroid_fl.picture_check import inspect_pictures
 
 GOOD = {
     "image_id": ["a", "b", "c"],
