@@ -86,7 +86,7 @@ def _alike(cases: pd.DataFrame, seen: Inspection) -> pd.DataFrame:
     told = cases[["image_id", "patient_id", "nodule_id", "malignant"]]
     told = told.reset_index(names="line")
     first, later = (told.iloc[pairs[:, k]].reset_index(drop=True) for k in (0, 1))
-    return later.join(first, rsuffix="_of_first")
+    return later.join(first.add_suffix("_of_first"))
 
 
 def _pair_faults(pairs: pd.DataFrame) -> Iterator[Fault]:

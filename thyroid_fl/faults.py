@@ -18,6 +18,7 @@ from thyroid_fl.columns import (
     column_of,
     is_fold,
     is_inside,
+    is_there,
     parse_boxes,
 )
 from thyroid_fl.errors import ManifestError
@@ -170,8 +171,11 @@ def _cell_faults(table: pd.DataFrame) -> Iterator[Fault]:
             failures["failure_case"],
             strict=True,
         ):
-            shown = "empty" if pd.isna(value) else _shown(value)
-            message = f"{name} is {shown}; expected {column_of(name).expected}"
+            if pd.isna(line):  # the check itself failed, as on dates or bytes
+                found, line = f"holds {table[name].dtype}", 1
+            else:
+                found = "is " + ("empty" if pd.isna(value) else _shown(value))
+            message = f"{name} {found}; expected {column_of(name).expected}"
             yield Fault(int(line), name, message)
 
 
@@ -192,7 +196,7 @@ def _absent_file_faults(
     for line, path in zip(paths.index, paths, strict=True):
         if path in elsewhere or not is_inside(path):
             continue
-        if not (folder / path).is_file():
+        if not is_there(path, folder):
             message = (
                 f"{name} {path!r} is not in {folder}; put it there or mend the path"
             )

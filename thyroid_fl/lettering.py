@@ -32,6 +32,8 @@ MOST_GROUND = 0.7
 """Mean level around a letter, as a share of the letter's."""
 MOST_LETTERS = 2000
 """More spots than these are speckle."""
+LEAST_IN_ROWS = 0.01
+"""Share of the spots that must have neighbours: below, they stand so by chance."""
 
 
 def has_lettering(picture: Image.Image) -> bool:
@@ -85,7 +87,7 @@ def _around(sums: NDArray[np.int32], boxes: Boxes) -> tuple[Any, Any]:
 
 
 def _has_row(letters: Boxes, is_stroke: NDArray[np.bool_]) -> bool:
-    """Return whether a letter, no mere stroke, has a like one at either side.
+    """Return whether letters, no mere strokes, have like ones at either side.
 
     A ruler is a row of strokes.
     """
@@ -98,4 +100,5 @@ def _has_row(letters: Boxes, is_stroke: NDArray[np.bool_]) -> bool:
     follows &= np.abs(bottom[:, None] - bottom) <= 1
     follows &= np.abs(height[:, None] - height) <= 1 + 0.1 * height
     np.fill_diagonal(follows, False)
-    return bool((follows.any(axis=0) & follows.any(axis=1) & ~is_stroke).any())
+    is_within = follows.any(axis=0) & follows.any(axis=1) & ~is_stroke
+    return np.count_nonzero(is_within) > LEAST_IN_ROWS * len(letters)

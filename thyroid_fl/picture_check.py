@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from thyroid_fl.columns import LINE, Boxes
+from thyroid_fl.columns import LINE, Boxes, is_there
 from thyroid_fl.faults import Fault
 from thyroid_fl.leaks import THUMBNAIL_PX, Thumbnails, thumbnail
 from thyroid_fl.lettering import has_lettering
@@ -127,9 +127,10 @@ class _Seen:
 
 def _inspect(row: Any, folder: Path) -> _Seen:
     seen = _Seen()
-    if not _is_there(row.image, folder):
+    if pd.isna(row.image) or not is_there(row.image, folder):
         return seen
     try:
+        _verify(folder / row.image)
         with Image.open(folder / row.image) as opened:
             n_frames = getattr(opened, "n_frames", 1)
             picture = grey(opened)
@@ -142,13 +143,16 @@ def _inspect(row: Any, folder: Path) -> _Seen:
     if not seen.problems:
         seen.boxes = row.boxes
     seen.doubts += [("image", text) for text in _picture_doubts(picture, n_frames)]
-    if _is_there(row.mask, folder):
+    if pd.notna(row.mask) and is_there(row.mask, folder):
         _inspect_mask(row.mask, folder, seen)
     return seen
 
 
-def _is_there(path: Any, folder: Path) -> bool:
-    return not pd.isna(path) and (folder / path).is_file()
+def _verify(path: Path) -> None:
+    """Check the sums of a PNG, which decoding does not: damage may decode to noise."""
+    with Image.open(path) as opened:
+        if opened.format == "PNG":
+            opened.verify()
 
 
 def _picture_doubts(picture: Image.Image, n_frames: int) -> Iterator[str]:
@@ -170,6 +174,7 @@ def _picture_doubts(picture: Image.Image, n_frames: int) -> Iterator[str]:
 
 def _inspect_mask(name: str, folder: Path, seen: _Seen) -> None:
     try:
+        _verify(folder / name)
         levels = read_levels(folder / name)
     except UNREADABLE as error:
         text = f"mask {name!r} cannot be read ({error}); export it again"
