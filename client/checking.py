@@ -125,35 +125,31 @@ def _rows(pairs: pd.DataFrame) -> Iterable[Any]:
 
 
 def _hospital_warnings(cases: pd.DataFrame) -> Iterator[Fault]:
-    classes = class_of_patients(cases)
-    by_hospital = classes.groupby("hospital")
+    by_hospital = class_of_patients(cases).groupby("hospital")
     n_patients, n_labelled = by_hospital.size(), by_hospital.count()
     n_malignant = by_hospital.sum()
+    is_labelled = n_labelled > 0
     alone = (
-        "it can train, but has no AUC and cannot be evaluated alone; add such "
-        'patients, or keep select_by = "loss" to choose a round'
+        "such a hospital can train, but has no AUC and cannot be evaluated alone; add "
+        'patients of that class, or keep select_by = "loss" to choose a round'
     )
-    for chosen, message in (
-        (n_labelled == 0, f"no patient with pathology in {{}}: {alone}"),
-        (
-            (n_labelled > 0) & (n_malignant == 0),
-            f"no malignant patient in {{}}: {alone}",
-        ),
-        (
-            (n_labelled > 0) & (n_malignant == n_labelled),
-            f"no benign patient in {{}}: {alone}",
-        ),
-        (
-            n_patients < FEW_PATIENTS,
-            f"fewer than {FEW_PATIENTS} patients in {{}}: its results are chance, "
-            "and its counts may tell of single patients; add patients, or leave it to "
-            "training",
-        ),
+    few = (
+        "their results are chance, and their counts may tell of single patients; add "
+        "patients, or leave such a hospital to training"
+    )
+    for chosen, who, why in (
+        (~is_labelled, "no patient with pathology", alone),
+        (is_labelled & (n_malignant == 0), "no malignant patient", alone),
+        (is_labelled & (n_malignant == n_labelled), "no benign patient", alone),
+        (n_patients < FEW_PATIENTS, f"fewer than {FEW_PATIENTS} patients", few),
     ):
         names = n_patients.index[chosen]
         if len(names):
-            lines = cases.index[cases["hospital"].isin(names)]
-            more = f" and {len(names) - MOST_NAMES} more hospitals"
-            listed = ", ".join(map(str, names[:MOST_NAMES]))
-            listed += more if len(names) > MOST_NAMES else ""
-            yield Fault(int(lines[0]), "hospital", message.format(listed))
+            line = int(cases.index[cases["hospital"].isin(names)][0])
+            yield Fault(line, "hospital", f"{who} in {_listed(names)}: {why}")
+
+
+def _listed(names: "pd.Index[str]") -> str:
+    shown = ", ".join(map(str, names[:MOST_NAMES]))
+    more = len(names) - MOST_NAMES
+    return f"{shown} and {more} more hospitals" if more > 0 else shown

@@ -79,7 +79,7 @@ def _example(row: Any, folder: Path) -> Example | None:
         _draw_box(small, [round(scale * edge) for edge in within])
     shown += ["box"] if row.boxes else []
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=80, subsampling=0)  # thin coloured lines
+    small.save(file, "JPEG", quality=80, subsampling=0)  # lines are thin
     label = {0.0: "benign", 1.0: "malignant"}.get(row.malignant, "no pathology")
     return Example(
         uri="data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(),

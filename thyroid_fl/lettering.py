@@ -101,4 +101,4 @@ def _has_row(letters: Boxes, is_stroke: NDArray[np.bool_]) -> bool:
     follows &= np.abs(height[:, None] - height) <= 1 + 0.1 * height
     np.fill_diagonal(follows, False)
     is_within = follows.any(axis=0) & follows.any(axis=1) & ~is_stroke
-    return np.count_nonzero(is_within) > LEAST_IN_ROWS * len(letters)
+    return bool(np.count_nonzero(is_within) > LEAST_IN_ROWS * len(letters))

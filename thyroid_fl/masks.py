@@ -93,12 +93,15 @@ def mask_problems(name: str, levels: Levels, size: tuple[int, int]) -> Iterator[
 
 def mask_doubts(name: str, mask: NDArray[np.bool_], boxes: Boxes) -> Iterator[str]:
     """Yield what looks wrong in a sound mask (H, W), given the boxes of its row."""
-    if (share := float(mask.mean())) > INVERTED:
+    share = float(mask.mean())
+    overlap = iou(boxes, boxes_of_mask(mask)) if boxes else 1.0
+    black_fits = overlap < 0.5 and iou(boxes, boxes_of_mask(~mask)) > 0.5
+    if share > INVERTED or black_fits:
         yield (
             f"mask {name!r} covers {share:.0%} of the picture; if black is the nodule, "
             "invert it"
         )
-    elif boxes and (overlap := iou(boxes, boxes_of_mask(mask))) < LEAST_OVERLAP:
+    elif overlap < LEAST_OVERLAP:
         yield (
             f"boxes and mask {name!r} overlap by {overlap:.0%} only (IoU); boxes are "
             "[x0, y0, x1, y1], not width and height: look which of them is wrong"

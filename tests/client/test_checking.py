@@ -119,4 +119,7 @@ def test_at_most_ten_hospitals_are_listed(tmp_path):
 
     done = check_manifest(tmp_path / "m.csv", lambda done, total: None)
 
-    assert "H09 and 3 more hospitals: it can train" in done.warnings[-1].message
+    assert (
+        "H09 and 3 more hospitals: such a hospital can train"
+        in done.warnings[-1].message
+    )

@@ -107,6 +107,20 @@ def test_an_inverted_mask_is_doubted_but_no_fault(mask):
     assert doubts(mask) == []
 
 
+def test_a_mask_whose_black_fits_the_box_is_inverted_whatever_it_covers():
+    inverted = Image.new("L", (320, 240), 255)
+    inverted.paste(0, (20, 20, 180, 180))
+    large = Image.new("L", (320, 240))
+    large.paste(255, (20, 20, 300, 220))
+
+    assert (
+        "covers 67% of the picture; if black"
+        in (doubts(inverted, ((20, 20, 180, 180),))[0])
+    )
+    assert doubts(inverted) == []
+    assert doubts(large, ((20, 20, 300, 220),)) == []
+
+
 def test_boxes_that_do_not_fit_the_mask_are_doubted(mask):
     x0, y0, x1, y1 = BOX
 
