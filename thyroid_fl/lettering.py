@@ -40,14 +40,10 @@ def has_lettering(picture: Image.Image) -> bool:
     """Return whether a picture in 8-bit grey seems to hold burnt-in text."""
     factor = -(-max(picture.size) // LARGEST_PX)
     levels = np.asarray(picture.reduce(factor) if factor > 1 else picture)
-    sums = np.zeros(np.add(levels.shape, 1), np.int32)  # over all above and left
-    levels.cumsum(0, dtype=np.int32).cumsum(1, out=sums[1:, 1:])
-    return any(_has_row(*_letters(levels, sums, ink)) for ink in INKS)
+    return any(_has_row(*_letters(levels, ink)) for ink in INKS)
 
 
-def _letters(
-    levels: NDArray[np.uint8], sums: NDArray[np.int32], ink: int
-) -> tuple[Boxes, NDArray[np.bool_]]:
+def _letters(levels: NDArray[np.uint8], ink: int) -> tuple[Boxes, NDArray[np.bool_]]:
     """Return the boxes of spots like letters, and which of them are mere strokes."""
     is_bright = levels >= ink
     spots, n = ndimage.label(is_bright, structure=np.ones((3, 3)))
@@ -62,7 +58,7 @@ def _letters(
     height, width = bottom - top, right - left
     most = max(12, MOST_HEIGHT * len(levels))
     fits = (height >= LEAST_HEIGHT_PX) & (height <= most) & (width <= 1.6 * height)
-    if np.count_nonzero(fits) < 3:
+    if not 3 <= np.count_nonzero(fits) <= MOST_LETTERS:
         return boxes[:0], np.zeros(0, bool)
     inked = np.flatnonzero(is_bright)
     spot = spots.ravel()[inked]
@@ -71,19 +67,21 @@ def _letters(
     fill, is_thin = area / (height * width), width <= 0.35 * height
     is_stroke = fill > FILLS[1]
     fits &= (fill >= FILLS[0]) & (~is_stroke | is_thin)
-    around, around_px = _around(sums, boxes)
-    fits &= (around - light) * area <= MOST_GROUND * light * (around_px - area)
-    return boxes[fits], is_stroke[fits]
+    letters = np.flatnonzero(fits)
+    ground = _ground(levels, boxes[letters], area[letters], light[letters])
+    letters = letters[ground <= MOST_GROUND * light[letters] / area[letters]]
+    return boxes[letters], is_stroke[letters]
 
 
-def _around(sums: NDArray[np.int32], boxes: Boxes) -> tuple[Any, Any]:
-    """Return the sum of levels and the pixels of boxes, 2 pixels wider on all sides."""
-    height, width = np.subtract(sums.shape, 1)
-    top, left = (np.maximum(boxes[:, k] - 2, 0) for k in (0, 2))
-    bottom = np.minimum(boxes[:, 1] + 2, height)
-    right = np.minimum(boxes[:, 3] + 2, width)
-    total = sums[bottom, right] - sums[top, right] - sums[bottom, left]
-    return total + sums[top, left], (bottom - top) * (right - left)
+def _ground(levels: NDArray[np.uint8], boxes: Boxes, area: Any, light: Any) -> Any:
+    """Return the mean level around letters: in their boxes, 2 pixels wider, (N,)."""
+    windows = [
+        levels[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2]
+        for top, bottom, left, right in boxes
+    ]
+    total = np.array([window.sum() for window in windows], np.float64)
+    around_px = np.array([window.size for window in windows]) - area
+    return (total - light) / np.maximum(around_px, 1)
 
 
 def _has_row(letters: Boxes, is_stroke: NDArray[np.bool_]) -> bool:
@@ -91,7 +89,7 @@ def _has_row(letters: Boxes, is_stroke: NDArray[np.bool_]) -> bool:
 
     A ruler is a row of strokes.
     """
-    if not 3 <= len(letters) <= MOST_LETTERS:
+    if len(letters) < 3:
         return False
     top, bottom, left, right = letters.T
     height = bottom - top
