@@ -131,7 +131,7 @@ def _hospital_warnings(cases: pd.DataFrame) -> Iterator[Fault]:
     is_labelled = n_labelled > 0
     alone = (
         "such a hospital can train, but has no AUC and cannot be evaluated alone; add "
-        'patients of that class, or keep select_by = "loss" to choose a round'
+        'such patients, or keep select_by = "loss" to choose a round'
     )
     few = (
         "their results are chance, and their counts may tell of single patients; add "
