@@ -18,6 +18,7 @@ from thyroid_fl.columns import Boxes
 
 MOST_ROWS = 15
 """Rows of a chart; further ones are summed."""
+GRADES = ("2", "3", "4a", "4b", "4c", "5")
 # Edges of the spans that are counted.
 AGES = range(0, 131, 10)
 PICTURES = (0, 1, 2, 3, 4, 9, math.inf)
@@ -98,7 +99,8 @@ def patient_charts(cases: pd.DataFrame) -> list[Chart]:
 def picture_charts(checked: Checked) -> list[Chart]:
     """Return the charts whose unit is the picture, but those without any value."""
     cases, classes = checked.cases, checked.cases["malignant"]
-    grades = pd.Categorical(cases["tirads"], ["2", "3", "4a", "4b", "4c", "5"])
+    known = cases["tirads"].where(cases["tirads"].isin(GRADES))
+    grades = known.astype(pd.CategoricalDtype(list(GRADES)))
     percents, lengths_mm = _nodule_sizes(checked)
     shares = pd.cut(percents, PERCENTS, labels=_spans(PERCENTS, " %"))
     lengths = pd.cut(lengths_mm, LENGTHS_MM, labels=_spans(LENGTHS_MM, " mm"))
@@ -106,7 +108,7 @@ def picture_charts(checked: Checked) -> list[Chart]:
     return _told(
         _chart("Vendor", "pictures", cases["vendor"], classes),
         _chart("Scanner", "pictures", cases["device"], classes),
-        _chart("TI-RADS", "pictures", pd.Series(grades, cases.index), classes),
+        _chart("TI-RADS", "pictures", grades, classes),
         _chart("View", "pictures", cases["view"], classes),
         _chart("Size, pixels", "pictures", _sizes(checked), classes),
         _chart("Largest box in the picture", "pictures", shares, classes, in_percent),

@@ -126,7 +126,7 @@ def grey_share(levels: Levels) -> float:
     n_grey = np.count_nonzero(levels > darkest + quarter) - n_bright
     if quarter == 0 or n_grey <= MOST_GREY * levels.size:
         return 0.0
-    return n_grey / (n_grey + n_bright)
+    return float(n_grey / (n_grey + n_bright))
 
 
 def iou(some: Boxes, others: Boxes) -> float:
@@ -141,4 +141,4 @@ def iou(some: Boxes, others: Boxes) -> float:
         for x0, y0, x1, y1 in boxes:
             area[y0:y1, x0:x1] = True
     union = np.count_nonzero(areas.any(axis=0))
-    return np.count_nonzero(areas.all(axis=0)) / union
+    return float(np.count_nonzero(areas.all(axis=0)) / union)
