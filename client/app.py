@@ -19,7 +19,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from thyroid_fl.batches import training_batches
-from thyroid_fl.client.inference import predict
+from thyroid_fl.client.inference import validate
 from thyroid_fl.client.site import Site, open_site
 from thyroid_fl.client.training import local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place, set_threads
@@ -102,12 +102,9 @@ def evaluate(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     """Return the loss and the task's sums over the site's validation cases."""
     if not len(site.val):
         return _reply({"num-examples": 0.0})
-    task = TASKS[study.task]
     model = _global_model(study, asked)
-    scores, loss = predict(model, task, site.cases, site.val, study)
-    labels = site.cases.malignant.cpu().numpy()[site.val]
-    metrics = {"num-examples": float(len(site.val)), "loss": loss}
-    return _reply(metrics | task.measure(labels, scores))
+    metrics = {"num-examples": float(len(site.val))}
+    return _reply(metrics | validate(model, site, study))
 
 
 def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:

@@ -1,6 +1,6 @@
 """A hospital's cases as its ClientApp sees them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from thyroid_fl.batches import Cases, IntArray
 from thyroid_fl.devices import choose_device
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.leaks import refuse_leaks
 from thyroid_fl.manifest import read_manifest
-from thyroid_fl.pixels import open_store
+from thyroid_fl.pixels import PixelStore, open_store
 from thyroid_fl.settings import Study
-from thyroid_fl.splits import split_cases
+from thyroid_fl.splits import split_cases, with_test_set
 from thyroid_fl.tasks import TASKS
 
 ALL_HOSPITALS = "all"
@@ -34,12 +35,14 @@ class Archive:
     Attributes:
         table: one row per case: manifest columns, split, test_set.
         cases: pixels and labels in the same order.
+        folder: the manifest's; the paths in the table start there.
         registered: number of pictures in the manifest.
         left_out: columns image_id, reason.
     """
 
     table: pd.DataFrame
     cases: Cases
+    folder: Path
     registered: int
     left_out: pd.DataFrame
 
@@ -123,7 +126,9 @@ def open_archive(
     return _open_archive(Study(**settings), changed_ns)
 
 
-def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
+def _open_store(
+    study: Study, progress: Callable[[int, int], None]
+) -> tuple[int, PixelStore]:
     path = Path(study.data)
     manifest = read_manifest(path)
     return len(manifest), open_store(
@@ -133,6 +138,7 @@ def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
         region=study.region,
         margin=study.margin,
         image_px=study.image_px,
+        masks="mask" in TASKS[study.task].needs,
         progress=progress,
     )
 
@@ -141,36 +147,65 @@ def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
 def _open_archive(study: Study, changed_ns: int) -> Archive:
     del changed_ns  # a manifest that was mended is another one
     registered, store = _open_store(study, lambda done, total: None)
-    table = store.cases.copy()
-    needs = list(TASKS[study.task].needs)
-    lacking = table[needs].isna().any(axis=1)
+    table, needs = store.cases, TASKS[study.task].needs
+    lacking = table[list(needs)].map(_is_missing).any(axis=1)
     if lacking.all():
         raise ManifestError(
             f"{study.data}: no picture can be used for {study.task}; fill the column "
             f"{' and '.join(needs)}"
         )
-    divided = split_cases(
-        table[~lacking],
+    # All cases are split, so that a patient is on one side in all tasks.
+    table = split_cases(
+        table,
         study.split,
         seed=study.split_seed,
         fold=study.fold,
         n_folds=study.n_folds,
     )
-    refuse_leaks(divided, store.thumbnails[~lacking.to_numpy()])
+    refuse_leaks(table, store.thumbnails)
     # A case without its label stays in the table, in no split.
-    columns = ["split", "test_set"]
-    table[columns] = divided[columns].reindex(table.index)
+    table = with_test_set(table.assign(split=table["split"].mask(lacking)))
     unlabelled = table.loc[lacking, ["image_id"]].assign(
-        reason=f"no label for {study.task}"
+        reason=f"no {' or '.join(needs)}, which {study.task} needs"
     )
-    device = choose_device(study.device)
-    malignant = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
     return Archive(
         table=table,
-        cases=Cases(
-            pixels=torch.from_numpy(store.pixels).to(device),
-            malignant=torch.from_numpy(malignant).to(device),
-        ),
+        cases=_cases(store, table, needs, choose_device(study.device)),
+        folder=Path(study.data).parent,
         registered=registered,
         left_out=pd.concat([store.left_out, unlabelled], ignore_index=True),
     )
+
+
+def _cases(
+    store: PixelStore, table: pd.DataFrame, needs: Sequence[str], device: torch.device
+) -> Cases:
+    malignant = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
+    boxes = torch.from_numpy(_boxes(table)) if "boxes" in needs else None
+    return Cases(
+        pixels=torch.from_numpy(store.pixels).to(device),
+        malignant=torch.from_numpy(malignant).to(device),
+        masks=None if store.masks is None else torch.from_numpy(store.masks).to(device),
+        boxes=None if boxes is None else boxes.to(device),
+    )
+
+
+def _boxes(table: pd.DataFrame) -> NDArray[np.float32]:
+    """Return (N, K, 4) boxes in pixels of the store, NaN where a case has fewer."""
+    most = int(table["boxes"].map(_n_boxes).max())
+    boxes = np.full((len(table), most, 4), np.nan, np.float32)
+    for k, case in enumerate(table.itertuples()):
+        if n := _n_boxes(case.boxes):
+            corners = np.stack(case.boxes).reshape(n, 2, 2) - case.crop[:2]
+            offset = (case.left, case.top)
+            boxes[k, :n] = (corners * case.scale + offset).reshape(n, 4)
+    return boxes
+
+
+def _n_boxes(boxes: Any) -> int:
+    return 0 if boxes is None else len(boxes)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a cell says nothing: no value, or no box."""
+    return len(value) == 0 if isinstance(value, Sized) else bool(pd.isna(value))

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
-from thyroid_fl.picture_check import UNREADABLE, box_problems, grey
+from thyroid_fl.picture_check import UNREADABLE, box_problems, grey, read_mask
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
@@ -32,6 +33,7 @@ class View:
     region: str
     margin: float
     image_px: int
+    masks: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +45,15 @@ class PixelStore:
             ``crop`` [x0, y0, x1, y1] (pixels of the file), ``scale`` (store pixels a
             file pixel), ``left``, ``top`` (letterbox offset in the store).
         pixels: (N, H, W) uint8, memory-mapped; 0 outside the picture.
+        masks: (N, H, W) uint8, memory-mapped; 1 in a nodule, 0 where there is none or
+            no mask. None unless asked for.
         thumbnails: (N, 64, 64) uint8, the whole picture, for the leak gate.
         left_out: columns image_id, reason: registered pictures that are not here.
     """
 
     cases: pd.DataFrame
     pixels: Picture
+    masks: Picture | None
     thumbnails: Picture
     left_out: pd.DataFrame
 
@@ -61,6 +66,7 @@ def open_store(
     region: str,
     margin: float,
     image_px: int,
+    masks: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelStore:
     """Return the store of these cases, made in ``cache`` if it is not there yet.
@@ -72,12 +78,13 @@ def open_store(
         region: ``whole`` picture or ``nodule``: the boxes' union with a margin.
         margin: margin on each side, as a fraction of that side.
         image_px: side of the store's square pictures, in pixels.
+        masks: whether the masks are wanted too.
         progress: called with pictures done and all.
 
     Raises:
-        ManifestError: a picture cannot be read, or no picture is usable.
+        ManifestError: a picture or mask cannot be read, or no picture is usable.
     """
-    view = View(region=region, margin=margin, image_px=image_px)
+    view = View(region=region, margin=margin, image_px=image_px, masks=masks)
     folder = cache / f"{region}-{image_px}-{_fingerprint(cases, pictures, view)}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -92,6 +99,7 @@ def open_store(
         cases=pd.read_parquet(folder / "cases.parquet"),
         # Copy-on-write: torch wants writable memory; nothing is read or written.
         pixels=np.load(folder / "pixels.npy", mmap_mode="c"),
+        masks=np.load(folder / "masks.npy", mmap_mode="c") if masks else None,
         thumbnails=np.load(folder / "thumbnails.npy", mmap_mode="r"),
         left_out=pd.read_parquet(folder / "left_out.parquet"),
     )
@@ -157,22 +165,24 @@ def _build(
             "because " + "; ".join(left_out["reason"].unique())
         )
     n, px = len(usable), view.image_px
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy", "w+", np.uint8, (n, px, px)
-    )
-    thumbnails = np.lib.format.open_memmap(
-        folder / "thumbnails.npy", "w+", np.uint8, (n, 64, 64)
-    )
+    sides = {"pixels": px, "thumbnails": 64} | ({"masks": px} if view.masks else {})
+    stores = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", np.uint8, (n, side, side)
+        )
+        for name, side in sides.items()
+    }
     transforms = []
-    jobs = zip(usable["image"], usable["boxes"], strict=True)
+    jobs = usable.reindex(columns=["image", "mask", "boxes"]).itertuples()
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        results = pool.map(lambda job: _prepare(pictures / job[0], job[1], view), jobs)
-        for k, (square, small, transform) in enumerate(results):
-            pixels[k], thumbnails[k] = square, small
+        results = pool.map(lambda job: _prepare(job, pictures, view), jobs)
+        for k, (squares, transform) in enumerate(results):
+            for name, square in squares.items():
+                stores[name][k] = square
             transforms.append(transform)
             progress(k + 1, n)
-    pixels.flush()
-    thumbnails.flush()
+    for store in stores.values():
+        store.flush()
     columns = ["crop", "scale", "left", "top"]
     usable[columns] = pd.DataFrame(transforms, columns=columns, index=usable.index)
     usable.to_parquet(folder / "cases.parquet")
@@ -193,9 +203,10 @@ def _has_boxes(boxes: object) -> bool:
 
 
 def _prepare(
-    path: Path, boxes: object, view: View
-) -> tuple[Picture, Picture, tuple[Crop, float, int, int]]:
-    """Decode one picture; return its square, its thumbnail and the transform."""
+    case: Any, pictures: Path, view: View
+) -> tuple[dict[str, Picture], tuple[Crop, float, int, int]]:
+    """Decode one picture; return its squares by store, and the transform."""
+    path = pictures / case.image
     try:
         with Image.open(path) as opened:
             picture = grey(opened)
@@ -204,7 +215,7 @@ def _prepare(
             f"picture {path}: cannot be read ({error}); mend or remove it, and run "
             "thyroid-client check on the manifest"
         ) from error
-    found = tuple(map(tuple, boxes)) if _has_boxes(boxes) else ()  # type: ignore[call-overload]
+    found = tuple(map(tuple, case.boxes)) if _has_boxes(case.boxes) else ()
     if problem := next(box_problems(found, picture.size), None):
         raise ManifestError(
             f"picture {path}: {problem}; run thyroid-client check on the manifest"
@@ -213,4 +224,26 @@ def _prepare(
     if view.region == "nodule":
         crop = nodule_crop(found, view.margin, picture.size)
     square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
-    return square, thumbnail(picture), (crop, scale, left, top)
+    squares = {"pixels": square, "thumbnails": thumbnail(picture)}
+    if view.masks and pd.notna(case.mask):
+        nodule = _read_mask(pictures / case.mask, picture.size)
+        boxed, *_ = letterbox(nodule.crop(crop), view.image_px)
+        squares["masks"] = (boxed > 127).astype(np.uint8)
+    return squares, (crop, scale, left, top)
+
+
+def _read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
+    """Return a mask as a picture, 255 in the nodule; refuse one of another size."""
+    try:
+        mask = Image.fromarray(read_mask(path).astype(np.uint8) * 255)
+    except UNREADABLE as error:
+        raise ManifestError(
+            f"mask {path}: cannot be read ({error}); mend or remove it, and run "
+            "thyroid-client check on the manifest"
+        ) from error
+    if mask.size != size:
+        raise ManifestError(
+            f"mask {path}: {mask.width} x {mask.height} pixels, its picture {size[0]} "
+            f"x {size[1]}; run thyroid-client check on the manifest"
+        )
+    return mask

@@ -70,7 +70,7 @@ class Study:
     """Weight decay of the hospitals' optimizer."""
     rotation_deg: float = 5.0
     """Augmentation: largest rotation to either side, in degrees."""
-    flips: Literal["horizontal", "both"] = "horizontal"
+    flips: Literal["none", "horizontal", "both"] = "horizontal"
     """Augmentation: flips, each with probability one half. A vertical flip turns
     shadows upwards: from scratch it costs a small model dearly (benchmarks)."""
     strategy: str = "fedavg"

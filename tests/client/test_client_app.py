@@ -86,8 +86,8 @@ def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
     metrics = reply.content["metrics"]
     assert metrics["num-examples"] == len(site.val) == len(labels)
     assert metrics["loss"] == pytest.approx(log_loss(labels, scores), rel=1e-5)
-    assert metrics["auc-pairs"] == labels.sum() * (1 - labels).sum()
-    auc = metrics["auc-concordant"] / metrics["auc-pairs"]
+    assert metrics["auc-n"] == labels.sum() * (1 - labels).sum()
+    auc = metrics["auc-sum"] / metrics["auc-n"]
     assert auc == pytest.approx(roc_auc_score(labels, scores))
 
 
