@@ -26,7 +26,7 @@ class Estimate:
     method: str
     """How value and interval were found, in words."""
     unit: str
-    """What was counted: image, patient, or hospital."""
+    """What was counted: image, nodule, patient, or hospital."""
     variance: float = math.nan
     """Sampling variance of the value, where the method has one."""
     n_positive: int | None = None
