@@ -194,6 +194,7 @@ def _boxes(table: pd.DataFrame) -> NDArray[np.float32]:
     """Return (N, K, 4) boxes in pixels of the store, NaN where a case has fewer."""
     most = int(table["boxes"].map(_n_boxes).max())
     boxes = np.full((len(table), most, 4), np.nan, np.float32)
+    case: Any
     for k, case in enumerate(table.itertuples()):
         if n := _n_boxes(case.boxes):
             corners = np.stack(case.boxes).reshape(n, 2, 2) - case.crop[:2]

@@ -48,11 +48,11 @@ class Training:
 
     @property
     def folder(self) -> str:
-        """Name of the training's folder, unique within a comparison."""
+        """The training's folder, unique within a comparison."""
         parts = [self.arm, self.strategy, self.budget, self.trained_on]
         name = "-".join(part for part in parts if part)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-        return f"{safe}-seed{self.study.seed}-fold{self.study.fold}"
+        return f"{self.study.task}/{safe}-seed{self.study.seed}-fold{self.study.fold}"
 
     def describe(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the table with the columns that name this training in front."""

@@ -26,7 +26,10 @@ def compare(
     study: Annotated[
         Path | None, typer.Option(help="A study.toml; the options here override it.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="classification")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="detection, segmentation, classification, or all."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="small or paper")] = None,
     region: Annotated[str | None, typer.Option(help="whole or nodule")] = None,
     split: Annotated[
@@ -97,9 +100,12 @@ def compare(
         )
         # A name may hold square brackets; a file or pipe has no width of its own.
         console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
-        _print_table(console, done.table)
-        for line in headlines(done.comparisons):
-            console.print(line)
+        for name, table in done.tables.items():
+            if len(done.tables) > 1:
+                console.print(f"\n{name.capitalize()}", style="bold")
+            _print_table(console, table)
+            for line in headlines(done.comparisons.query("task == @name")):
+                console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
         console.print(f"MLflow: {done.mlflow_command}", soft_wrap=True)
 

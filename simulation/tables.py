@@ -19,7 +19,8 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
         trainings: all of them complete, in ``out/trainings/``.
         out: gets predictions.parquet and the four CSV files.
     """
-    folder, study = out / "trainings", trainings[0].study
+    folder = out / "trainings"
+    studies = {training.study.task: training.study for training in reversed(trainings)}
     scores = pd.concat(
         [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings],
         ignore_index=True,
@@ -30,8 +31,11 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
     ]
     scores.to_parquet(out / "predictions.parquet")
     pd.concat(histories).to_csv(out / "history.csv", index=False)
-    hospitals = hospitals_table(open_archive(study, study.data))
-    hospitals.to_csv(out / "hospitals.csv", index=False)
+    hospitals = [
+        hospitals_table(open_archive(study, study.data)).assign(task=task)
+        for task, study in reversed(studies.items())
+    ]
+    pd.concat(hospitals).to_csv(out / "hospitals.csv", index=False)
     results_table(scores).to_csv(out / "results.csv", index=False)
     comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
 

@@ -145,8 +145,8 @@ def move_boxes(boxes: Tensor, theta: Tensor, shape: Sequence[int]) -> Tensor:
     """
     half = shape[-1] / 2
     back = theta[:, :, :2].transpose(1, 2)  # old to new: its inverse, as it is a turn
-    corners = (boxes - half).unflatten(-1, (2, 2))  # (B, K, 2 corners, x and y)
-    centres, extents = corners.mean(2), (corners[:, :, 1] - corners[:, :, 0]) / 2
+    low, high = (boxes - half).chunk(2, -1)  # (B, K, 2), x and y
+    centres, extents = (low + high) / 2, (high - low) / 2
     centres = centres @ back.mT
     extents = (extents.square() @ back.square().mT).sqrt()
     edges = torch.cat([centres - extents, centres + extents], -1)

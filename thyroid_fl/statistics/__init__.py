@@ -39,6 +39,7 @@ from thyroid_fl.statistics.precision_recall import (
 )
 from thyroid_fl.statistics.proportions import proportion
 from thyroid_fl.statistics.roc import RocBand, roc_curve_band, youden_threshold
+from thyroid_fl.statistics.seed_means import compare_over_seeds, mean_over_seeds
 
 __all__ = [
     "Comparison",
@@ -59,6 +60,7 @@ __all__ = [
     "compare_average_precisions",
     "compare_independent_aucs",
     "compare_mean_aucs",
+    "compare_over_seeds",
     "detection_counts",
     "detection_rate",
     "dice",
@@ -67,6 +69,7 @@ __all__ = [
     "kendall_w",
     "match_detections",
     "mean_auc",
+    "mean_over_seeds",
     "precision_recall_band",
     "precision_recall_curve",
     "proportion",

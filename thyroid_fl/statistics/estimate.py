@@ -82,7 +82,7 @@ def compared(
     level: float,
     df: float = math.inf,
     n: int,
-    n_positive: int,
+    n_positive: int | None = None,
 ) -> Comparison:
     """Return the two-sided test of a difference against zero.
 

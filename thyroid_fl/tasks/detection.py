@@ -9,6 +9,7 @@ Preset ``paper`` is the size ``s`` (9.1 M parameters); ``small`` is half as wide
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from thyroid_fl.tasks.task import Task, mean_grade
 from thyroid_fl.weights import load_pretrained
 
 STRIDE = 32  # of the model's last maps
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {"norm": "group", "select_by": "iou"},
     # The authors' code of Xu et al. 2023, without its mosaics and changes of scale.
     "paper": {
@@ -50,12 +51,15 @@ def build(study: Study) -> nn.Module:
 
     Raises:
         ConfigError: the pictures' side is no multiple of 32, the norm is ``weight``
-            (its sums of layers need normalisation), or the weights do not fit.
+            (its sums of layers need normalisation), the region tells the answer, or
+            the weights do not fit.
     """
     if study.image_px % STRIDE:
         raise ConfigError(
             f"image_px is {study.image_px}; detection needs a multiple of {STRIDE}"
         )
+    if study.region == "nodule":
+        raise ConfigError("region is 'nodule': it tells where the nodule is; use whole")
     if study.norm == "weight":
         raise ConfigError("norm is 'weight'; detection needs 'group' or 'batch'")
     from thyroid_fl.tasks import yolo  # heavy: only who trains needs it
@@ -117,6 +121,7 @@ def tabulate(
     """
     del folder
     rows = []
+    case: Any
     for detections, case in zip(predictions, cases.itertuples(), strict=True):
         known = detections[~np.isnan(detections[:, 4])].astype(np.float64)
         x0, y0, x1, y1 = case.crop

@@ -5,6 +5,7 @@ preset ``small`` is the same family with 0.4 M parameters.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ SMALL = {  # the encoder of the small classifier
     "block_config": (2, 4, 6, 4),
     "out_channels": [3, 24, 56, 92, 142, 135],
 }
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {"select_by": "dice"},
     # The authors' code of Xu et al. 2023; its rate fell on a plateau, not as a cosine.
     "paper": {
@@ -70,7 +71,7 @@ def build(study: Study) -> nn.Module:
         {"encoder": DenseNetEncoder, "pretrained_settings": {}, "params": SMALL},
     )
     encoder, pyramid, branches = SIZES[study.preset]
-    model: nn.Module = smp.FPN(
+    model = smp.FPN(
         encoder,
         encoder_weights=None,
         decoder_pyramid_channels=pyramid,
@@ -122,6 +123,7 @@ def tabulate(
     pixel_mm.
     """
     rows = []
+    case: Any
     for square, case in zip(predictions, cases.itertuples(), strict=True):
         truth = read_mask(folder / case.mask)
         found = on_own_grid(square, case, truth.shape) > THRESHOLD
@@ -132,7 +134,7 @@ def tabulate(
 
 
 def on_own_grid(
-    square: NDArray[np.float32], case: object, shape: tuple[int, ...]
+    square: NDArray[np.float32], case: Any, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Return a map (px, px) of the store on the grid (H, W) of the picture's file.
 
@@ -141,13 +143,14 @@ def on_own_grid(
         case: has the pixel store's transform: crop, left, top.
         shape: of the picture.
     """
-    x0, y0, x1, y1 = case.crop  # type: ignore[attr-defined]
-    left, top = case.left, case.top  # type: ignore[attr-defined]
+    x0, y0, x1, y1 = case.crop
+    left, top = case.left, case.top
     scale = len(square) / max(x1 - x0, y1 - y0)
     width, height = (max(1, round(side * scale)) for side in (x1 - x0, y1 - y0))
     inner = Image.fromarray(square[top : top + height, left : left + width])
     whole = np.zeros(shape, np.float32)
-    whole[y0:y1, x0:x1] = inner.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+    inner = inner.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+    whole[y0:y1, x0:x1] = np.asarray(inner)
     return whole
 
 

@@ -93,7 +93,8 @@ def detections(outputs: Tensor) -> Tensor:
     strides = torch.tensor(STRIDES, device=outputs.device)
     anchors, scale = make_anchors(_maps(outputs, image_px), strides, 0.5)
     bins = torch.arange(BINS, dtype=outputs.dtype, device=outputs.device)
-    sides = outputs[:, : 4 * BINS].transpose(1, 2).unflatten(2, (4, BINS))
+    sides = outputs[:, : 4 * BINS].transpose(1, 2)
+    sides = sides.reshape(len(outputs), n_anchors, 4, BINS)
     distances = sides.softmax(-1) @ bins  # (B, A, 4)
     boxes = dist2bbox(distances, anchors, xywh=False) * scale
     scores, best = outputs[:, 4 * BINS].sigmoid().topk(min(MOST_CANDIDATES, n_anchors))
@@ -119,7 +120,9 @@ def _maps(outputs: Tensor, image_px: int) -> list[Tensor]:
 
 
 @lru_cache
-@torch.inference_mode(mode=False)  # validation comes first, and its tensors cannot train
+@torch.inference_mode(
+    mode=False
+)  # validation comes first, and its tensors cannot train
 def _criterion(device: torch.device) -> v8DetectionLoss:
     """Return ultralytics' loss; of the model it reads no more than is here."""
     head = SimpleNamespace(stride=torch.tensor(STRIDES), nc=1, reg_max=BINS)

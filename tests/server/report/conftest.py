@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from thyroid_fl.evaluation import comparisons_table, results_table
-from thyroid_fl.predictions import Model
+from thyroid_fl.evaluation.predictions import Model
 from thyroid_fl.settings import make_study
 
 HOSTILE = "H003 <script>alert(1)</script> & Söhne"
@@ -84,7 +84,8 @@ def _write(
     comparisons_table(predictions).to_csv(folder / "comparisons.csv", index=False)
     history.to_csv(folder / "history.csv", index=False)
     hospitals.to_csv(folder / "hospitals.csv", index=False)
-    (folder / "study.json").write_text(study.to_json())
+    settings = {study.task: json.loads(study.to_json())}
+    (folder / "study.json").write_text(json.dumps(settings))
     (folder / "provenance.json").write_text(json.dumps(PROVENANCE | provenance))
     return folder
 
@@ -98,6 +99,7 @@ def _hospitals(n_external: int, n: int = 40) -> pd.DataFrame:
     names[3] = HOSTILE
     return pd.DataFrame(
         {
+            "task": "classification",
             "hospital": names,
             "region": random.choice(["east_coast", "inland"], n),
             "vendor": random.choice(["GE", "Philips", "Mindray"], n),
