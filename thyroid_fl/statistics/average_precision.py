@@ -114,14 +114,14 @@ def compare_average_precisions(
     low, high, variance = percentile_interval(
         difference[1:], resamples.n_truth, level=level
     )
-    n_runs = f"mean of {len(first)} and {len(second)} runs"
+    name = f"paired {_NAMES[interpolation]}, {len(first)} and {len(second)} runs"
     return Comparison(
         difference=float(difference[0]),
         low=low,
         high=high,
         statistic=math.nan,
         p_value=math.nan if math.isnan(low) else _p_value(difference[1:]),
-        method=describe(f"paired {_NAMES[interpolation]}, {n_runs}", difference[1:]),
+        method=describe(name, resamples, variance),
         variance=variance,
         n=int(resamples.n_truth.sum()),
     )
@@ -143,6 +143,12 @@ def interpolated_precision(run: Detections, times: Times) -> FloatArray:
     return np.repeat(envelope.ravel(), steps.ravel()).reshape(len(times), len(GRID))
 
 
+def area_below_envelope(run: Detections, times: Times) -> FloatArray:
+    """Return the area below the envelope, (b,); arguments as above; NaN likewise."""
+    recall, envelope = _envelope(run, times)
+    return np.asarray((np.diff(recall, axis=1, prepend=0) * envelope).sum(axis=1))
+
+
 def _means(
     runs: Sequence[Detections],
     resamples: Resamples,
@@ -156,7 +162,7 @@ def _means(
         raise ConfigError(
             f"interpolation is {interpolation!r}; expected one of: {known}"
         )
-    one = _average_at_grid if interpolation == "101" else _area
+    one = _average_at_grid if interpolation == "101" else area_below_envelope
     return mean_over_runs(
         resamples.times,
         resamples.columns[start : start + len(runs)],
@@ -167,11 +173,6 @@ def _means(
 
 def _average_at_grid(run: Detections, times: Times) -> FloatArray:
     return np.asarray(interpolated_precision(run, times).mean(axis=1))
-
-
-def _area(run: Detections, times: Times) -> FloatArray:
-    recall, envelope = _envelope(run, times)
-    return np.asarray((np.diff(recall, axis=1, prepend=0) * envelope).sum(axis=1))
 
 
 def _envelope(run: Detections, times: Times) -> tuple[FloatArray, FloatArray]:

@@ -145,7 +145,9 @@ def _parts(
     """Return numerator and denominator of each patient, (C,) both."""
     found, kept = _found_and_kept(run, threshold)
     if rate == "f1":
-        return 2 * found, run.n_truth + kept
+        # Without true boxes there is no sensitivity, hence no F1, whatever is kept.
+        both = run.n_truth + kept if run.n_truth.any() else np.zeros(len(kept))
+        return 2 * found, both
     if rate == "sensitivity":
         return found, run.n_truth.astype(np.float64)
     return kept - found, run.n_pictures.astype(np.float64)
