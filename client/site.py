@@ -166,7 +166,7 @@ def _open_archive(study: Study, changed_ns: int) -> Archive:
     # A case without its label stays in the table, in no split.
     table = with_test_set(table.assign(split=table["split"].mask(lacking)))
     unlabelled = table.loc[lacking, ["image_id"]].assign(
-        reason=f"no {' or '.join(needs)}, which {study.task} needs"
+        reason=f"the column {' or '.join(needs)} is empty; {study.task} needs it"
     )
     return Archive(
         table=table,

@@ -180,7 +180,6 @@ def _drawn(name: str, curves: list[Curve], value: str) -> tuple[Axes, Chart]:
         names = {**curve.model._asdict(), "value": curve.value}
         numbers.append(pd.DataFrame({**names, **columns}))
     axis.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    axis.legend(
-        loc="lower left" if name.startswith("dice") else "lower right", fontsize=8
-    )
+    if curves:
+        axis.legend(loc="best", fontsize=8)
     return axis, Chart(name, figure, pd.concat(numbers))

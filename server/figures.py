@@ -1,6 +1,5 @@
 """The figures of a comparison; each function takes tables and returns a `Chart`."""
 
-
 import pandas as pd
 
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
@@ -49,7 +48,7 @@ def hospital_figure(results: pd.DataFrame) -> Chart:
     outside training: it has no own model.
     """
     rows = primary_rows(results)
-    metric = METRICS[rows["metric"].iloc[0]]
+    metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
     rows = _own_models(rows[(rows["hospital"] != "all") & rows["value"].notna()])
     sizes = rows.groupby("hospital")["n"].max().sort_values(ascending=False)
     height = {name: i for i, name in enumerate(sizes.index[:MOST_HOSPITALS])}
@@ -79,7 +78,7 @@ def difference_figure(comparisons: pd.DataFrame) -> Chart:
     also between them.
     """
     rows = main_rows(comparisons)
-    metric = METRICS[rows["metric"].iloc[0]] if len(rows) else "metric"
+    metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
     rows = rows.sort_values(["strategy", "difference"])
     rows["label"] = [
         f"{STRATEGIES.get(row.strategy, row.strategy)} "

@@ -12,11 +12,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from thyroid_fl.client.app import app, round_seed
 from thyroid_fl.client.inference import predict
-from thyroid_fl.client.site import open_site
+from thyroid_fl.client.site import open_archive, open_site
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import InProcessGrid
 from thyroid_fl.strategies.arrays import arrays_of_record, record_of
-from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.tasks import build_model
 from thyroid_fl.weights import arrays_of
 
 
@@ -76,9 +76,9 @@ def test_training_returns_the_whole_model_and_three_numbers(ask, study):
 
 def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
     site = open_site(study, {"hospital": "H2"})
-    model = build_model(study)
-    scores, _ = predict(model, TASKS[study.task], site.cases, site.val, study)
-    labels = site.cases.malignant.numpy()[site.val]
+    archive = open_archive(study, study.data)
+    found = predict(build_model(study), archive, site.val, study)
+    labels, scores = found["malignant"].to_numpy(), found["score"].to_numpy()
 
     reply = ask("evaluate", {"hospital": "H2"})
 

@@ -88,7 +88,9 @@ def test_a_picture_without_its_label_is_counted_and_in_no_split(rewritten):
 
     assert archive.registered == len(archive.table) == 240
     assert archive.left_out["image_id"].tolist() == ["1-1", "5-0"]
-    assert set(archive.left_out["reason"]) == {"no label for classification"}
+    assert set(archive.left_out["reason"]) == {
+        "the column malignant is empty; classification needs it"
+    }
     assert archive.cases.malignant[[3, 10]].tolist() == [-1, -1]
     assert archive.table["split"].isna().to_numpy().nonzero()[0].tolist() == [3, 10]
     used = np.concatenate([archive.rows(split) for split in ("train", "val", "test")])

@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from thyroid_fl.batches import Batch, Cases, training_batches
-from thyroid_fl.client.inference import predict
+from thyroid_fl.client.inference import validate
+from thyroid_fl.client.site import Site
 from thyroid_fl.client.training import (
     local_update,
     make_optimizer,
@@ -54,14 +54,18 @@ def train(cases, study=STUDY, rows=range(48), epochs=3, mu=0.0, rate=1e-3):
     return model, update
 
 
+def validated(model, cases, rows, study):
+    rows = np.array(rows, np.int64)
+    return validate(model, Site(name="H", cases=cases, train=rows, val=rows), study)
+
+
 def test_the_loop_learns(cases):
     model, update = train(cases, epochs=8)
 
-    scores, loss = predict(model, TASK, cases, np.arange(48), STUDY)
-    labels = cases.malignant.numpy()
+    found = validated(model, cases, range(48), STUDY)
     assert update.n_steps == 24
-    assert loss < update.loss
-    assert roc_auc_score(labels, scores) > 0.95
+    assert found["loss"] < update.loss
+    assert found["auc-sum"] / found["auc-n"] > 0.95
 
 
 def test_mu_zero_is_fedavg_to_the_bit_and_mu_keeps_the_weights_closer(cases):
@@ -112,9 +116,9 @@ def test_a_hospital_with_one_picture_or_one_class_trains(norm, rows):
     model, update = train(cases, study, rows=rows, epochs=1)
 
     assert np.isfinite(update.loss)
-    scores, loss = predict(model, TASK, cases, np.array(rows), study)
-    assert len(scores) == len(rows)
-    assert np.isfinite(loss)
+    found = validated(model, cases, rows, study)
+    assert np.isfinite(found["loss"])
+    assert found["auc-n"] == 0
 
 
 def test_diverged_weights_are_refused(cases):
@@ -134,11 +138,11 @@ def test_no_batches_leave_the_model_as_it_was():
     assert all(np.array_equal(before[k], v) for k, v in arrays_of(model).items())
 
 
-def test_no_case_has_no_prediction(cases):
-    scores, loss = predict(build_model(STUDY), TASK, cases, np.arange(0), STUDY)
+def test_without_a_case_nothing_is_validated(cases):
+    found = validated(build_model(STUDY), cases, [], STUDY)
 
-    assert len(scores) == 0
-    assert np.isnan(loss)
+    assert found.keys() == {"loss"}
+    assert np.isnan(found["loss"])
 
 
 def test_weights_travel_and_come_back_the_same():

@@ -79,7 +79,7 @@ def test_the_same_settings_give_the_same_table(finished, small_manifest, tmp_pat
 
 
 def test_a_finished_training_is_not_trained_again(finished, small_manifest):
-    models = list(finished.folder.glob("trainings/*/model.safetensors"))
+    models = list(finished.folder.glob("trainings/*/*/model.safetensors"))
     written = {path: path.stat().st_mtime_ns for path in models}
 
     thyroid_fl.compare(data=small_manifest, out=finished.folder, seeds=2, **SETTINGS)

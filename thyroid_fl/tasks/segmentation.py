@@ -71,14 +71,14 @@ def build(study: Study) -> nn.Module:
         {"encoder": DenseNetEncoder, "pretrained_settings": {}, "params": SMALL},
     )
     encoder, pyramid, branches = SIZES[study.preset]
-    model = smp.FPN(
+    model: nn.Module = smp.FPN(
         encoder,
         encoder_weights=None,
         decoder_pyramid_channels=pyramid,
         decoder_segmentation_channels=branches,
         in_channels=1,
     )
-    model.encoder = with_norm(model.encoder, study.norm)
+    model.add_module("encoder", with_norm(model.get_submodule("encoder"), study.norm))
     if study.weights:
         load_pretrained(
             model,

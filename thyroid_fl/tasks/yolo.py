@@ -98,7 +98,7 @@ def detections(outputs: Tensor) -> Tensor:
     distances = sides.softmax(-1) @ bins  # (B, A, 4)
     boxes = dist2bbox(distances, anchors, xywh=False) * scale
     scores, best = outputs[:, 4 * BINS].sigmoid().topk(min(MOST_CANDIDATES, n_anchors))
-    boxes = boxes.gather(1, best.unsqueeze(-1).expand(-1, -1, 4)).clamp(0, image_px)
+    boxes = boxes.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
     result = outputs.new_full((len(outputs), MOST_DETECTIONS, 5), torch.nan)
     picture, candidate = (scores > LEAST_SCORE).nonzero(as_tuple=True)
     boxes, scores = boxes[picture, candidate], scores[picture, candidate]
@@ -108,6 +108,7 @@ def detections(outputs: Tensor) -> Tensor:
     starts = torch.searchsorted(picture, picture)  # first row of the same picture
     rank = torch.arange(len(picture), device=picture.device) - starts
     few = rank < MOST_DETECTIONS
+    boxes = boxes.clamp(0, image_px)
     found = torch.cat([boxes[kept], scores[kept].unsqueeze(1)], 1)
     result[picture[few], rank[few]] = found[few]
     return result

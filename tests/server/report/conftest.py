@@ -158,6 +158,7 @@ def _history(
     progress = 1 - np.exp(-np.arange(rounds + 1) / 3)
     return pd.DataFrame(
         {
+            "task": "classification",
             **model._asdict(),
             "fold": 0,
             "seed": seed,
