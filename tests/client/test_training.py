@@ -49,7 +49,11 @@ def train(cases, study=STUDY, rows=range(48), epochs=3, mu=0.0, rate=1e-3):
     )
     torch.manual_seed(5)
     update = local_update(
-        model, TASK, batches, make_optimizer(model, study, rate, mu), study
+        model,
+        TASKS[study.task],
+        batches,
+        make_optimizer(model, study, rate, mu),
+        study,
     )
     return model, update
 
@@ -66,6 +70,35 @@ def test_the_loop_learns(cases):
     assert update.n_steps == 24
     assert found["loss"] < update.loss
     assert found["auc-sum"] / found["auc-n"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("segmentation", "dice"), ("detection", "iou")]
+)
+def test_the_same_loop_learns_where_the_nodule_is(task, metric):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 100, (32, 64, 64))
+    masks = np.zeros((32, 64, 64), np.uint8)
+    corners = rng.integers(4, 28, (32, 2))
+    for k, (x, y) in enumerate(corners):
+        masks[k, y : y + 32, x : x + 32] = 1
+    boxes = np.hstack([corners, corners + 32])[:, None].astype(np.float32)
+    cases = Cases(
+        pixels=torch.from_numpy((pixels + 150 * masks).astype(np.uint8)),
+        malignant=torch.full((32,), -1),
+        masks=torch.from_numpy(masks),
+        boxes=torch.from_numpy(boxes),
+    )
+    study = make_study(task=task, threads=1)
+    before = validated(build_model(study), cases, range(32), study)
+
+    model, update = train(cases, study, rows=range(32), epochs=20, rate=3e-3)
+
+    after = validated(model, cases, range(32), study)
+    assert update.n_steps == 40
+    assert after["loss"] < 0.5 * before["loss"]
+    assert after[f"{metric}-n"] == 32
+    assert after[f"{metric}-sum"] / 32 > 0.8
 
 
 def test_mu_zero_is_fedavg_to_the_bit_and_mu_keeps_the_weights_closer(cases):
