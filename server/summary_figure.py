@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from thyroid_fl.server.charts import GREY as GREY_INK
 from thyroid_fl.server.charts import WIDTH_IN, Chart, in_house_style
@@ -64,8 +65,9 @@ def _draw_classes(axis: Axes, told: Sequence[Summary], n_tiny: int) -> pd.DataFr
     more = f", {n_tiny} more too small to tell" if n_tiny else ""
     axis.set_title(f"{len(told)} hospitals{more}")
     axis.set(xlabel="Hospital, by size", ylabel="Patients")
-    axis.margins(x=0.01)
-    table["node"] = [summary.node for summary in told]
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.margins(x=0.01, y=0.05)
+    table["node"] = _nodes(told)
     return _long(table, "class", at="label")
 
 
@@ -104,7 +106,7 @@ def _draw_ages(axis: Axes, summaries: Sequence[Summary]) -> pd.DataFrame:
         width=AGE_YEARS,
     )
     low, median, high = quartiles(everyone)
-    axis.set_title("No ages told")
+    axis.set_title("Age" if everyone.patients[:N_AGE_BINS].any() else "No ages told")
     if not np.isnan([low, median, high]).any():
         axis.axvspan(
             low, high, ymax=BAR_HEIGHT, color="black", alpha=0.08, linewidth=0, zorder=0
@@ -130,7 +132,7 @@ def _draw_grey(axis: Axes, told: Sequence[Summary]) -> pd.DataFrame:
     axis.set(xlabel="Grey level (0 black, 255 white)", ylabel="Share of pixels, %")
     axis.set_ylim(0)
     table = pd.DataFrame(shares, columns=begins)
-    numbers = table.assign(node=[s.node for s in told]).melt("node", None, "at")
+    numbers = table.assign(node=_nodes(told)).melt("node", None, "at")
     return numbers.assign(panel="grey", label="percent of pixels")
 
 
@@ -145,6 +147,11 @@ def _stack(
         below += table[name]
     if axis.get_legend_handles_labels()[1]:
         axis.legend(loc="upper right")
+
+
+def _nodes(told: Sequence[Summary]) -> list[str]:
+    """Return the nodes as text: Flower's numbers are too long for a float."""
+    return [str(summary.node) for summary in told]
 
 
 def _long(table: pd.DataFrame, panel: str, at: str) -> pd.DataFrame:

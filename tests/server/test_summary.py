@@ -1,5 +1,7 @@
 """The centre's question what data the hospitals have: replies, tables, figure."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from flwr.clientapp import ClientApp
 
 from thyroid_fl.errors import ConfigError, RoundError
 from thyroid_fl.server.app import app as server_app
+from thyroid_fl.server.charts import save_chart
 from thyroid_fl.server.summary import ask_hospitals, hospitals_table, summarise
 from thyroid_fl.server.summary_figure import summary_figure
 from thyroid_fl.server.summary_tables import (
@@ -276,6 +279,18 @@ def test_the_figure_shows_the_numbers_of_the_tables():
     assert numbers["class", "not told or unknown"].tolist() == [10, 0]
     assert numbers["vendor", "patients_at_most"].tolist() == [4, 54]
     assert numbers["grey"].groupby("label").sum().tolist() == [200]
+
+
+def test_flowers_long_node_numbers_stay_exact(tmp_path):
+    node = 2**64 - 3
+    summaries = [dataclasses.replace(one, node=node) for one in told_by(answer())]
+
+    save_chart(summary_figure(summaries), tmp_path)
+    hospitals = hospitals_table(summaries, {node + 1: "no reply within 9 s"})
+
+    drawn = pd.read_csv(tmp_path / "summary.csv", dtype={"node": "str"})
+    assert set(drawn["node"].dropna()) == {str(node)}
+    assert hospitals["node"].tolist() == [node, node + 1]
 
 
 def test_hospitals_that_tell_nothing_still_give_files(tmp_path):
