@@ -77,9 +77,7 @@ def site_summary(
     least = _min_cell(node_config)
     whole = dataclasses.replace(study, region="whole")
     archive = open_archive(whole, node_config.get("manifest", study.data))
-    is_here = archive.table["hospital"] == hospital
-    if hospital == ALL_HOSPITALS:
-        is_here |= True
+    is_here = (archive.table["hospital"] == hospital) | (hospital == ALL_HOSPITALS)
     cases = archive.table[is_here]
     rows = np.flatnonzero(is_here)
     pixels = archive.cases.pixels[rows].cpu().numpy()

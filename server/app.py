@@ -24,7 +24,6 @@ def main(grid: Grid, context: Context) -> None:
     have.
     """
     # Torch and matplotlib are imported here: to import this module is light.
-    from thyroid_fl.server.summary import summarise
     from thyroid_fl.tasks import build_model
     from thyroid_fl.weights import views_of
 
@@ -35,6 +34,8 @@ def main(grid: Grid, context: Context) -> None:
         raise ConfigError(f"ask is {ask!r}; expected training or summary")
     _log_to_stderr()
     if ask == "summary":
+        from thyroid_fl.server.summary import summarise
+
         summarise(grid, study, out)
         return
     initial = record_of(views_of(build_model(study)))
