@@ -70,7 +70,7 @@ def ask(manifest):
     """Return a function that asks one hospital for its summary."""
 
     def send(hospital, *, asked=(), run_config=(), study=(), **node_config):
-        given = {"data": str(manifest), "split": "patient", "image_px": 32}
+        given = {"data": str(manifest), "split": "patient", "image_px": 64}
         config = {"study": make_study(**given | dict(study), threads=1).to_json()}
         site = {"hospital": hospital} | {
             name.replace("_", "-"): value for name, value in node_config.items()
@@ -158,13 +158,15 @@ def test_the_centre_cannot_lower_a_hospitals_minimum(ask):
     assert min(counts - {0, WITHHELD}) >= 10
 
 
-def test_the_study_does_not_change_what_is_told(ask):
+@pytest.mark.parametrize(
+    "study",
+    [{"region": "nodule", "margin": 0.0}, {"task": "detection"}, {"split_seed": 7}],
+)
+def test_the_study_does_not_change_what_is_told(ask, study):
     """Two questions would else differ by the few patients without a box."""
     hospital = "Klinik Musterfrau [Ost]"
 
-    nodule = told(ask(hospital, study={"region": "nodule", "margin": 0.0}))
-
-    assert nodule == told(ask(hospital))
+    assert told(ask(hospital, study=study)) == told(ask(hospital))
 
 
 @pytest.mark.parametrize("least", [0, -1, 2.5, "5", True])
