@@ -4,6 +4,7 @@ Messages (Flower's record keys):
     train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
         ``arrays`` and ``metrics`` (num-examples, train-loss, n-steps).
     evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
+    query.summary: nothing -> ``summary`` (counts; see `thyroid_fl.summary`).
 """
 
 import logging
@@ -21,10 +22,12 @@ from torch import nn
 from thyroid_fl.batches import training_batches
 from thyroid_fl.client.inference import validate
 from thyroid_fl.client.site import Site, open_site
+from thyroid_fl.client.summary import site_summary
 from thyroid_fl.client.training import local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place, set_threads
 from thyroid_fl.settings import Study, study_from
 from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.summary import QUERY
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import load_arrays, views_of
 
@@ -105,6 +108,16 @@ def evaluate(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     model = _global_model(study, asked)
     metrics = {"num-examples": float(len(site.val))}
     return _reply(metrics | validate(model, site, study))
+
+
+@app.query(QUERY)
+def summary(message: Message, context: Context) -> Message:
+    """Tell counts of the site's patients and pictures, none below its own minimum."""
+
+    def told(study: Study, site: Site, asked: RecordDict) -> RecordDict:
+        return site_summary(study, site.name, context.node_config)
+
+    return answering(told)(message, context)
 
 
 def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:
