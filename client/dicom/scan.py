@@ -36,7 +36,7 @@ class Scan:
     """Whole years, up to `MAX_AGE`."""
     n_frames: int
     frame_ms: float | None
-    """Time from one frame of a clip to the next."""
+    """Time from one frame of a clip to the next, from 1; None where unknown."""
     box: Box | None
     """The scan within the picture; None where it is not known to be smaller."""
     pixel_mm: float | None
@@ -79,7 +79,7 @@ def _scan(tags: Dataset) -> Scan:
         sex=sex if sex in ("F", "M") else None,
         age=_age(text(tags, "PatientAge")),
         n_frames=n_frames(tags),
-        frame_ms=frame_ms if 0 < frame_ms < math.inf else None,
+        frame_ms=frame_ms if 1 <= frame_ms < math.inf else None,
         box=None if box == (0, 0, *size) else box,
         pixel_mm=_pixel_mm(tags, region),
         is_burnt_in={"YES": True, "NO": False}.get(text(tags, "BurnedInAnnotation")),

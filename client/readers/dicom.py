@@ -8,6 +8,7 @@ may stand in a ``labels.csv`` (`thyroid_fl.client.readers.labels`).
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,37 +45,47 @@ def read(source: Path) -> Import:
     doubts = defaultdict[str, list[str]](list)
     skipped: list[str] = []
     for path, scan in scans.items():
-        names, step = _names(scan, key), _step(scan)
-        skipped += [name for i, name in enumerate(names) if i % step]
-        for reason in _doubts(scan):
-            doubts[reason] += names[::step]
-        for i in range(0, scan.n_frames, step):
-            rows.append(_row(scan, names[i], i, key))
-            read_i = partial(read_frame, path, i, scan.box, scan.decoder)
-            drawn[f"{names[i]}.png"] = read_i
-    table = pd.DataFrame(rows, dtype="str").join(labels, on="PatientID")
-    # By pseudonym: the files may be in the order of the patients' names.
-    table = table.sort_values(["patient_id", "image_id"])
-    table.index = pd.RangeIndex(2, len(table) + 2, name=LINE)
-    unknown = labels[~labels.index.isin(table["PatientID"])]
+        for i in range(scan.n_frames):
+            name = _name(scan, i, key)
+            if i % _step(scan):
+                skipped.append(name)
+                continue
+            rows.append(_row(scan, i, key))
+            drawn[f"{name}.png"] = partial(read_frame, path, i, scan.box, scan.decoder)
+            for reason in _doubts(scan):
+                doubts[reason].append(name)
     thinned = Note("of a clip, one frame a second is taken", tuple(skipped), "frame")
-    return Import(
-        rows=table.drop(columns=["PatientID", LINE]),
+    found = Import(
+        rows=pd.DataFrame(rows, dtype="str"),
         table=source,
-        mended=(
-            Note.of(
-                "there is no Patient ID: each study counts as its own patient",
-                table[table["PatientID"].isna()],
-            ),
-            without(table, "malignant", "labels.csv does not tell it; it stays empty"),
-        ),
-        warned=(
-            *as_notes(doubts),
-            Note("no picture is of its patient", tuple(unknown[LINE]), "line"),
-        ),
+        warned=as_notes(doubts),
         left_out=(*left_out, thinned),
         drawn=drawn,
         is_published=True,  # as there, nobody can mend the files
+    )
+    return _labelled(found, labels)
+
+
+def _labelled(found: Import, labels: pd.DataFrame) -> Import:
+    """Return the import with labels instead of the Patient ID, sorted by pseudonym.
+
+    The files may be in the order of the patients' names.
+    """
+    rows = found.rows.join(labels, on="PatientID")
+    rows = rows.sort_values(["patient_id", "image_id"])
+    rows.index = pd.RangeIndex(2, len(rows) + 2, name=LINE)
+    no_id = "there is no Patient ID: each study counts as its own patient"
+    no_label = "labels.csv tells no pathology of the patient; malignant stays empty"
+    no_picture = "no picture is of the patient that labels.csv names"
+    nobodys = labels[LINE][~labels.index.isin(rows["PatientID"])]
+    return replace(
+        found,
+        rows=rows.drop(columns=["PatientID", LINE]),
+        mended=(
+            Note.of(no_id, rows[rows["PatientID"].isna()]),
+            without(rows, "malignant", no_label),
+        ),
+        warned=(*found.warned, Note(no_picture, tuple(nobodys), "line")),
     )
 
 
@@ -110,13 +121,15 @@ def _scans(source: Path) -> tuple[dict[Path, Scan], tuple[Note, ...]]:
     return scans, tuple(left_out)
 
 
-def _row(scan: Scan, name: str, index: int, key: bytes) -> Mapping[str, object]:
-    """Return the cells of a picture, and the Patient ID, which does not cross."""
-    whose = ("patient", scan.patient, scan.issuer) if scan.patient else ("", scan.study)
+def _row(scan: Scan, index: int, key: bytes) -> Mapping[str, object]:
+    """Return the cells of a frame, and the Patient ID, which does not cross."""
+    known, unknown = ("patient", scan.patient, scan.issuer), ("study", scan.study)
+    whose = pseudonym(key, *(known if scan.patient else unknown))
+    name = _name(scan, index, key)
     return {
         "PatientID": scan.patient or None,
         "image_id": name,
-        "patient_id": f"P{pseudonym(key, *whose)}",
+        "patient_id": f"P{whose}",
         "image": f"{name}.png",
         "vendor": scan.vendor,
         "device": scan.device,
@@ -127,12 +140,10 @@ def _row(scan: Scan, name: str, index: int, key: bytes) -> Mapping[str, object]:
     }
 
 
-def _names(scan: Scan, key: bytes) -> list[str]:
-    """Return an image_id for every frame."""
+def _name(scan: Scan, index: int, key: bytes) -> str:
+    """Return the image_id of a frame."""
     name = f"I{pseudonym(key, 'picture', scan.instance)}"
-    if scan.n_frames == 1:
-        return [name]
-    return [f"{name}-{i:04}" for i in range(scan.n_frames)]
+    return f"{name}-{index:04}" if scan.n_frames > 1 else name
 
 
 def _step(scan: Scan) -> int:
@@ -146,6 +157,8 @@ def _doubts(scan: Scan) -> Iterator[str]:
         yield "the region of the scan is not known; by the file, no text is burnt in"
     elif scan.box is None:
         yield "the region of the scan is not known: text at the margin may remain"
+    elif scan.box[1] == 0:
+        yield "the region of the scan reaches the upper edge, where names often stand"
     elif scan.is_burnt_in:
         yield "the file says that text is burnt in: it may lie within the scan, too"
     if scan.has_colour:

@@ -77,6 +77,7 @@ def test_other_sexes_stay_empty(told, sex, known):
         ({"CineRate": 25}, 40),
         ({"FrameTime": 20, "CineRate": 25}, 20),
         ({"FrameTime": 0}, None),
+        ({"FrameTime": "1e-320"}, None),
         ({"FrameTime": -1}, None),
         ({}, None),
     ],

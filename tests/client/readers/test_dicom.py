@@ -238,6 +238,7 @@ def test_doubts_about_burnt_in_text_are_named(add, run, dicom_region):
     add("3", 3, BurnedInAnnotation="YES", regions=(scan,))
     add("4", 4, BurnedInAnnotation="NO", regions=(scan, flow))
     add("5", 5, regions=(dicom_region(0, 0, 79, 63),))
+    add("6", 6, regions=(dicom_region(0, 0, 79, 50),))
 
     lines = [line for line in run().stdout.splitlines() if line.startswith("warning")]
 
@@ -250,6 +251,8 @@ def test_doubts_about_burnt_in_text_are_named(add, run, dicom_region):
         "within the scan, too",
         "warning: 1 picture, because colour Doppler is drawn over the scan; here it is "
         "grey",
+        "warning: 1 picture, because the region of the scan reaches the upper edge, "
+        "where names often stand",
     ]
 
 
@@ -263,8 +266,9 @@ def test_labels_hold_for_all_pictures_of_a_patient(add, run, cases, tmp_path):
     known = cases()[["malignant", "tirads"]].astype(object).fillna("-").value_counts()
 
     assert known.to_dict() == {(1, "4a"): 2, (0, "-"): 1, ("-", "3"): 1, ("-", "-"): 1}
-    assert "mended: 2 pictures, because labels.csv does not tell it" in done.stdout
-    assert "warning: 1 line, because no picture is of its patient: 5" in done.stdout
+    assert "mended: 2 pictures, because labels.csv tells no pathology" in done.stdout
+    nobodys = "no picture is of the patient that labels.csv names: 5"
+    assert f"warning: 1 line, because {nobodys}" in done.stdout
     assert "labels.csv\n" not in done.stdout
 
 
