@@ -2,7 +2,8 @@
 
 Messages (Flower's record keys):
     train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
-        ``arrays`` and ``metrics`` (num-examples, train-loss, n-steps).
+        ``arrays``, ``metrics`` (num-examples, train-loss, n-steps) and ``counts`` of
+        the hospital's pictures (n-registered, n-readable, n-usable, n-used).
     evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
     query.summary: nothing -> ``summary`` (counts; see `thyroid_fl.summary`).
 """
@@ -15,7 +16,14 @@ from typing import cast
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from torch import nn
 
@@ -66,8 +74,10 @@ def answering(handler: Handler) -> Callable[[Message, Context], Message]:
 @answering
 def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     """Train on the site's cases and return the weights; no cases, no weights."""
+    counts = ConfigRecord({k.replace("_", "-"): n for k, n in site.counts.items()})
+    counts["n-used"] = len(site.train)
     if not len(site.train):
-        return _reply({"num-examples": 0.0}, ArrayRecord())
+        return _reply({"num-examples": 0.0}, counts=counts, arrays=ArrayRecord())
     model, config = _global_model(study, asked), asked["config"]
     optimizer = make_optimizer(
         model,
@@ -96,7 +106,7 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
         "train-loss": update.loss,
         "n-steps": float(update.n_steps),
     }
-    return _reply(metrics, arrays)
+    return _reply(metrics, counts=counts, arrays=arrays)
 
 
 @app.evaluate()
@@ -125,11 +135,10 @@ def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSeq
     return np.random.SeedSequence([seed, server_round, zlib.crc32(hospital.encode())])
 
 
-def _reply(metrics: dict[str, float], arrays: ArrayRecord | None = None) -> RecordDict:
-    records = RecordDict({"metrics": MetricRecord(dict(metrics))})
-    if arrays is not None:
-        records["arrays"] = arrays
-    return records
+def _reply(
+    metrics: dict[str, float], **records: ArrayRecord | ConfigRecord
+) -> RecordDict:
+    return RecordDict({"metrics": MetricRecord(dict(metrics)), **records})
 
 
 def _global_model(study: Study, asked: RecordDict) -> nn.Module:

@@ -1,7 +1,7 @@
 """A hospital's cases as its ClientApp sees them."""
 
 from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,15 @@ class Archive:
         table: one row per case: manifest columns, split, test_set.
         cases: pixels and labels in the same order.
         folder: the manifest's; the paths in the table start there.
-        registered: number of pictures in the manifest.
+        counts: one row a hospital: n_registered pictures in the manifest, n_readable
+            of them in the pixel store, n_usable of these with what the task needs.
         left_out: columns image_id, reason.
     """
 
     table: pd.DataFrame
     cases: Cases
     folder: Path
-    registered: int
+    counts: pd.DataFrame
     left_out: pd.DataFrame
 
     def rows(self, split: str, hospital: str = ALL_HOSPITALS) -> IntArray:
@@ -62,6 +63,8 @@ class Site:
     cases: Cases
     train: IntArray
     val: IntArray
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """n_registered, n_readable and n_usable pictures, see `Archive`."""
 
 
 def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
@@ -95,6 +98,7 @@ def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
         cases=archive.cases,
         train=archive.rows("train", str(name)),
         val=archive.rows("val", str(name)),
+        counts=_own_counts(archive.counts, str(name)),
     )
 
 
@@ -128,10 +132,10 @@ def open_archive(
 
 def _open_store(
     study: Study, progress: Callable[[int, int], None]
-) -> tuple[int, PixelStore]:
+) -> tuple[pd.DataFrame, PixelStore]:
     path = Path(study.data)
     manifest = read_manifest(path)
-    return len(manifest), open_store(
+    return manifest, open_store(
         manifest,
         path.parent,
         path.parent / "pixels",
@@ -146,7 +150,7 @@ def _open_store(
 @lru_cache(maxsize=4)
 def _open_archive(study: Study, changed_ns: int) -> Archive:
     del changed_ns  # a manifest that was mended is another one
-    registered, store = _open_store(study, lambda done, total: None)
+    manifest, store = _open_store(study, lambda done, total: None)
     table, needs = store.cases, TASKS[study.task].needs
     lacking = table[list(needs)].map(_is_missing).any(axis=1)
     if lacking.all():
@@ -172,9 +176,22 @@ def _open_archive(study: Study, changed_ns: int) -> Archive:
         table=table,
         cases=_cases(store, table, needs, choose_device(study.device)),
         folder=Path(study.data).parent,
-        registered=registered,
+        counts=_counts(manifest, store.cases, store.cases[~lacking]),
         left_out=pd.concat([store.left_out, unlabelled], ignore_index=True),
     )
+
+
+def _own_counts(counts: pd.DataFrame, name: str) -> dict[str, int]:
+    own = counts if name == ALL_HOSPITALS else counts.loc[[name]]
+    return {str(column): int(n) for column, n in own.sum().items()}
+
+
+def _counts(
+    registered: pd.DataFrame, readable: pd.DataFrame, usable: pd.DataFrame
+) -> pd.DataFrame:
+    stages = {"registered": registered, "readable": readable, "usable": usable}
+    counts = {f"n_{k}": v["hospital"].value_counts() for k, v in stages.items()}
+    return pd.DataFrame(counts).fillna(0).astype(int)
 
 
 def _cases(

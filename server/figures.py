@@ -135,6 +135,7 @@ def sizes_figure(hospitals: pd.DataFrame) -> Chart:
     for role, shade, words in (
         ("trainer", "#0072B2", "took part in training"),
         ("external test", "#E69F00", "external test only"),
+        ("none", "#bbbbbb", "without a usable picture"),
     ):
         part = table[table["role"] == role]
         if not part.empty:

@@ -20,6 +20,7 @@ from thyroid_fl.server.words import (
     ARMS,
     METRICS,
     STRATEGIES,
+    TASKS,
     TEST_SETS,
     interval,
     model_name,
@@ -71,7 +72,9 @@ def read_run(folder: Path) -> Run:
         settings = json.loads((folder / "study.json").read_text("utf-8"))
         return Run(
             name=folder.resolve().name,
-            studies={task: Study(**values) for task, values in settings.items()},
+            studies={
+                name: Study(**settings[name]) for name in TASKS if name in settings
+            },
             provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
             results=_read_csv(folder / "results.csv"),
             comparisons=_read_csv(folder / "comparisons.csv"),

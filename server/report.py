@@ -161,7 +161,9 @@ def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:
         "vendor": "Main vendor",
         "n_patients": "Patients",
         "n_malignant_patients": "Malignant",
-        "n_images": "Images",
+        "n_registered": "Images",
+        "n_readable": "Readable",
+        "n_usable": "Usable",
         "n_train": "Training",
         "n_val": "Validation",
         "n_test": "Test",
@@ -172,11 +174,13 @@ def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:
 
 def _cohort_counts(hospitals: pd.DataFrame) -> list[tuple[str, int]]:
     """Return the numbers of the cohort with their names."""
-    trains = hospitals["role"] == "trainer"
+    n_by_role = hospitals["role"].value_counts()
+    without = [("without a usable picture", int(n_by_role.get("none", 0)))]
     return [
         ("hospitals", len(hospitals)),
-        ("of them trained", int(trains.sum())),
-        ("for external test only", int((~trains).sum())),
+        ("of them trained", int(n_by_role.get("trainer", 0))),
+        ("for external test only", int(n_by_role.get("external test", 0))),
+        *(without if without[0][1] else []),
         ("patients", int(hospitals["n_patients"].sum())),
         ("images", int(hospitals["n_images"].sum())),
     ]

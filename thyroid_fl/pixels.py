@@ -24,6 +24,8 @@ from thyroid_fl.picture_check import UNREADABLE, box_problems, grey, read_mask
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
+Transform = tuple[Crop, float, int, int]
+"""Crop, scale, left and top, as `PixelStore` has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +50,8 @@ class PixelStore:
         masks: (N, H, W) uint8, memory-mapped; 1 in a nodule, 0 where there is none or
             no mask. None unless asked for.
         thumbnails: (N, 64, 64) uint8, the whole picture, for the leak gate.
-        left_out: columns image_id, reason: registered pictures that are not here.
+        left_out: columns image_id, reason: registered pictures that are not here,
+            because the region or their files do not allow it.
     """
 
     cases: pd.DataFrame
@@ -82,7 +85,7 @@ def open_store(
         progress: called with pictures done and all.
 
     Raises:
-        ManifestError: a picture or mask cannot be read, or no picture is usable.
+        ManifestError: a picture is not there, or none is usable.
     """
     view = View(region=region, margin=margin, image_px=image_px, masks=masks)
     folder = cache / f"{region}-{image_px}-{_fingerprint(cases, pictures, view)}"
@@ -160,10 +163,7 @@ def _build(
 ) -> None:
     usable, left_out = _usable(cases, view.region)
     if usable.empty:
-        raise ManifestError(
-            f"no usable picture for region {view.region!r}: {len(left_out)} left out, "
-            "because " + "; ".join(left_out["reason"].unique())
-        )
+        _refuse(view.region, left_out)
     n, px = len(usable), view.image_px
     sides = {"pixels": px, "thumbnails": 64} | ({"masks": px} if view.masks else {})
     stores = {
@@ -172,21 +172,44 @@ def _build(
         )
         for name, side in sides.items()
     }
-    transforms = []
+    prepared: list[Transform | str] = []
     jobs = usable.reindex(columns=["image", "mask", "boxes"]).itertuples()
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
         results = pool.map(lambda job: _prepare(job, pictures, view), jobs)
-        for k, (squares, transform) in enumerate(results):
-            for name, square in squares.items():
-                stores[name][k] = square
-            transforms.append(transform)
+        for k, found in enumerate(results):
+            if isinstance(found, str):
+                prepared.append(found)
+            else:
+                transform, squares = found
+                prepared.append(transform)
+                for name, square in squares.items():
+                    stores[name][k] = square
             progress(k + 1, n)
-    for store in stores.values():
+    is_unreadable = np.array([isinstance(found, str) for found in prepared])
+    reasons = [found for found in prepared if isinstance(found, str)]
+    unreadable = usable.loc[is_unreadable, ["image_id"]].assign(reason=reasons)
+    if is_unreadable.all():
+        _refuse(view.region, unreadable)
+    for name, store in stores.items():
         store.flush()
+        if is_unreadable.any():
+            np.save(folder / f"{name}.npy", store[~is_unreadable])
+    usable = usable[~is_unreadable].reset_index(drop=True)
+    transforms = [found for found in prepared if not isinstance(found, str)]
     columns = ["crop", "scale", "left", "top"]
     usable[columns] = pd.DataFrame(transforms, columns=columns, index=usable.index)
     usable.to_parquet(folder / "cases.parquet")
+    left_out = pd.concat([left_out, unreadable], ignore_index=True)
     left_out.to_parquet(folder / "left_out.parquet")
+
+
+def _refuse(region: str, left_out: pd.DataFrame) -> None:
+    reasons = left_out["reason"].value_counts()
+    listed = "; ".join(f"{reason} ({n})" for reason, n in reasons.head(5).items())
+    raise ManifestError(
+        f"no usable picture for region {region!r}: {len(left_out)} left out, because "
+        f"{listed}; run thyroid-client check on the manifest"
+    )
 
 
 def _usable(cases: pd.DataFrame, region: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -204,46 +227,28 @@ def _has_boxes(boxes: object) -> bool:
 
 def _prepare(
     case: Any, pictures: Path, view: View
-) -> tuple[dict[str, Picture], tuple[Crop, float, int, int]]:
-    """Decode one picture; return its squares by store, and the transform."""
-    path = pictures / case.image
+) -> tuple[Transform, dict[str, Picture]] | str:
+    """Decode one picture; return the transform and its squares, or why it cannot be."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(pictures / case.image) as opened:
             picture = grey(opened)
     except UNREADABLE as error:
-        raise ManifestError(
-            f"picture {path}: cannot be read ({error}); mend or remove it, and run "
-            "thyroid-client check on the manifest"
-        ) from error
+        return f"the picture cannot be read: {type(error).__name__}"
     found = tuple(map(tuple, case.boxes)) if _has_boxes(case.boxes) else ()
-    if problem := next(box_problems(found, picture.size), None):
-        raise ManifestError(
-            f"picture {path}: {problem}; run thyroid-client check on the manifest"
-        )
+    if any(box_problems(found, picture.size)):
+        return "a box reaches outside the picture"
     crop: Crop = (0, 0, *picture.size)
     if view.region == "nodule":
         crop = nodule_crop(found, view.margin, picture.size)
     square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
     squares = {"pixels": square, "thumbnails": thumbnail(picture)}
     if view.masks and pd.notna(case.mask):
-        nodule = _read_mask(pictures / case.mask, picture.size)
-        boxed, *_ = letterbox(nodule.crop(crop), view.image_px)
-        squares["masks"] = (boxed > 127).astype(np.uint8)
-    return squares, (crop, scale, left, top)
-
-
-def _read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
-    """Return a mask as a picture, 255 in the nodule; refuse one of another size."""
-    try:
-        mask = Image.fromarray(read_mask(path).astype(np.uint8) * 255)
-    except UNREADABLE as error:
-        raise ManifestError(
-            f"mask {path}: cannot be read ({error}); mend or remove it, and run "
-            "thyroid-client check on the manifest"
-        ) from error
-    if mask.size != size:
-        raise ManifestError(
-            f"mask {path}: {mask.width} x {mask.height} pixels, its picture {size[0]} "
-            f"x {size[1]}; run thyroid-client check on the manifest"
-        )
-    return mask
+        try:
+            mask = read_mask(pictures / case.mask)
+        except UNREADABLE as error:
+            return f"the mask cannot be read: {type(error).__name__}"
+        if mask.shape != picture.size[::-1]:
+            return "the mask has another size than the picture"
+        nodule = Image.fromarray(mask.astype(np.uint8) * 255).crop(crop)
+        squares["masks"] = (letterbox(nodule, view.image_px)[0] > 127).astype(np.uint8)
+    return (crop, scale, left, top), squares

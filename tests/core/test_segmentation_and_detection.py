@@ -276,8 +276,13 @@ def refuse(event, args):
     if event.startswith(("socket.connect", "socket.getaddrinfo")):
         raise SystemExit(f"asked {event} {args}")
 sys.addaudithook(refuse)
-import torch
+import warnings
+import numpy, torch
+from PIL import Image
+def kept():
+    return Image.open, torch.save, numpy.get_printoptions(), list(warnings.filters)
 torch.set_num_threads(2)
+before = kept()
 from thyroid_fl.settings import make_study
 from thyroid_fl.tasks import build_model, TASKS
 from thyroid_fl.batches import Batch
@@ -286,6 +291,8 @@ images, boxes = torch.rand(2, 1, 64, 64), torch.tensor([[[5.0, 5, 30, 30]]] * 2)
 batch = Batch(images=images, malignant=torch.zeros(2), boxes=boxes)
 TASKS["detection"].loss(model(images), batch).backward()
 assert torch.get_num_threads() == 2, torch.get_num_threads()
+assert kept()[:3] == before[:3], kept()
+assert not [f for f in kept()[3] if "coremltools" in str(f)]
 """
     home = tmp_path / "home"
     home.mkdir()

@@ -1,15 +1,19 @@
 """YOLOv5u from ultralytics, as one module with one tensor out, its loss and its boxes.
 
 Import it where it is needed only: it imports ultralytics, which would otherwise look
-for a network, write settings and take away threads; here it may do none of that.
+for a network, write settings, take away threads, and change how Pillow opens pictures,
+torch saves, numpy prints and what is warned of; here it may do none of that.
 """
 
 import os
 import tempfile
+import warnings
 from functools import lru_cache
 from types import SimpleNamespace
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
@@ -21,11 +25,16 @@ os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 _home = tempfile.TemporaryDirectory(prefix="thyroid-fl-ultralytics-")
 os.environ["YOLO_CONFIG_DIR"] = _home.name
 
-from ultralytics.cfg import YAML  # noqa: E402
-from ultralytics.nn.tasks import DetectionModel  # noqa: E402
-from ultralytics.utils.checks import check_yaml  # noqa: E402
-from ultralytics.utils.loss import v8DetectionLoss  # noqa: E402
-from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
+_changed = Image.open, torch.save, np.get_printoptions()
+with warnings.catch_warnings():
+    from ultralytics.cfg import YAML
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils.checks import check_yaml
+    from ultralytics.utils.loss import v8DetectionLoss
+    from ultralytics.utils.tal import dist2bbox, make_anchors
+Image.open, torch.save = _changed[:2]
+np.set_printoptions(**_changed[2])
+torch.set_printoptions(profile="default")
 
 STRIDES = (8, 16, 32)
 BINS = 16  # of the distribution over which the head gives each side of a box
