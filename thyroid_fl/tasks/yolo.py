@@ -34,7 +34,7 @@ with warnings.catch_warnings():
     from ultralytics.utils.tal import dist2bbox, make_anchors
 Image.open, torch.save = _changed[:2]
 np.set_printoptions(**_changed[2])
-torch.set_printoptions(profile="default")
+torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
 
 STRIDES = (8, 16, 32)
 BINS = 16  # of the distribution over which the head gives each side of a box
