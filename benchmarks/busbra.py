@@ -32,8 +32,8 @@ CLASSIFIER = {"rotation_deg": 15.0, "select_by": "auc"}
 STUDIES = {
     "whole": CLASSIFIER,
     "nodule": CLASSIFIER | {"region": "nodule", "image_px": 64},
-    "segmentation": {"task": "segmentation"},
-    "detection": {"task": "detection"},
+    "segmentation": {"task": "segmentation", "rounds": 16},
+    "detection": {"task": "detection", "rounds": 16},
 }
 
 
