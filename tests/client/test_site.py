@@ -153,3 +153,38 @@ def test_progress_is_told(study):
 
     assert told[0] == (1, 240)
     assert told[-1] == (240, 240)
+
+
+def test_boxes_are_in_pixels_of_the_store_and_padded(rewritten):
+    def second(table):
+        table.loc[0, "boxes"] = "[[15, 10, 35, 30], [0, 0, 50, 40]]"
+        table.loc[1, "boxes"] = None
+
+    study = make_study(data=rewritten(second).data, task="detection", image_px=64)
+    archive = open_archive(study, study.data)
+
+    boxes = archive.cases.boxes.numpy()  # 50 x 40 pixels become 64 x 51 below row 6
+    assert boxes.shape == (240, 2, 4)
+    np.testing.assert_allclose(boxes[0, 0], [19.2, 18.8, 44.8, 44.4], atol=1e-5)
+    np.testing.assert_allclose(boxes[0, 1], [0, 6, 64, 57.2], atol=1e-5)
+    assert np.isnan(boxes[1]).all()
+    assert np.isnan(boxes[2, 1]).all()
+    assert archive.cases.masks is None
+    reason = "the column boxes is empty; detection needs it"
+    assert archive.left_out["reason"].tolist() == [reason]
+
+
+def test_the_split_is_the_same_for_all_tasks(rewritten):
+    def forget(table):
+        table.loc[table["hospital"] == "H2", "boxes"] = None
+
+    data = rewritten(forget).data
+    sides = {}
+    for task in ("classification", "detection"):
+        study = make_study(data=data, task=task, split="hospital", image_px=64)
+        archive = open_archive(study, study.data)
+        sides[task] = archive.table.set_index("image_id")["split"].dropna()
+
+    common = sides["classification"].loc[sides["detection"].index]
+    assert len(common) == 192
+    pd.testing.assert_series_equal(common, sides["detection"])
