@@ -17,7 +17,12 @@ from sklearn.metrics import roc_auc_score
 
 from thyroid_fl.evaluation.classification import patient_scores
 from thyroid_fl.evaluation.detection import detections
-from thyroid_fl.evaluation.predictions import Model, test_cases
+from thyroid_fl.evaluation.predictions import (
+    CASE_COLUMNS,
+    RUN_COLUMNS,
+    Model,
+    test_cases,
+)
 from thyroid_fl.evaluation.side_by_side import patient_values
 from thyroid_fl.server.charts import (
     GREY,
@@ -53,64 +58,47 @@ class Curve:
     high: Array
 
 
-@in_house_style
-def roc_figure(predictions: pd.DataFrame, test_set: str) -> Chart:
-    """Return patient-level ROC curves with 95% bands, averaged at equal specificity.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a task's curves are, and what is written around them."""
 
-    A patient's score is the highest of its images.
-
-    Args:
-        predictions: the rows of classification in ``predictions.parquet``.
-        test_set: ``internal`` or ``external``.
-    """
-    curves = _curves(_tested(predictions, test_set), _roc)
-    axis, chart = _drawn(f"roc_{test_set}", curves, "AUC")
-    axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
-    axis.set_title(f"{test_set.capitalize()} test patients")
-    axis.set(xlabel="1 \u2212 specificity", ylabel="Sensitivity")
-    return chart
+    curve: Callable[[pd.DataFrame, Model], Curve | None]
+    name: str
+    value: str
+    title: str
+    x: str
+    y: str
 
 
 @in_house_style
-def precision_recall_figure(predictions: pd.DataFrame, test_set: str) -> Chart:
-    """Return precision over recall at IoU 0.5, with 95% bands.
+def curve_figure(task: str, predictions: pd.DataFrame, test_set: str) -> Chart:
+    """Return the curves of one test set.
+
+    ROC and precision have pointwise 95% bands by bootstrap of patients. A patient's
+    score is the highest of its images, its Dice their mean.
 
     Args:
-        predictions: the rows of detection in ``predictions.parquet``.
+        task: a name in `LOOKS`.
+        predictions: its rows of the table ``predictions.parquet``.
         test_set: ``internal`` or ``external``.
     """
-    curves = _curves(_tested(predictions, test_set), _precision_recall)
-    axis, chart = _drawn(f"precision_recall_{test_set}", curves, "AP50")
-    axis.set_title(f"Nodules of {test_set} test patients")
-    axis.set(xlabel="Recall (sensitivity)", ylabel="Precision")
-    return chart
-
-
-@in_house_style
-def dice_figure(predictions: pd.DataFrame, test_set: str) -> Chart:
-    """Return the share of patients whose mean Dice is at least x.
-
-    Args:
-        predictions: the rows of segmentation in ``predictions.parquet``.
-        test_set: ``internal`` or ``external``.
-    """
-    curves = _curves(_tested(predictions, test_set), _reached)
-    axis, chart = _drawn(f"dice_{test_set}", curves, "mean Dice")
-    axis.set_title(f"{test_set.capitalize()} test patients")
-    axis.set(xlabel="Dice", ylabel="Share of patients with at least this Dice")
-    return chart
-
-
-CURVES: Final[dict[str, Callable[[pd.DataFrame, str], Chart]]] = {
-    "detection": precision_recall_figure,
-    "segmentation": dice_figure,
-    "classification": roc_figure,
-}
-
-
-def _tested(predictions: pd.DataFrame, test_set: str) -> pd.DataFrame:
-    cases = test_cases(predictions)
-    return cases[cases["test_set"] == test_set]
+    look, cases = LOOKS[task], test_cases(predictions)
+    curves = _curves(cases[cases["test_set"] == test_set], look.curve)
+    figure, (axis,) = panels(1, height_in=4.3)
+    numbers = [pd.DataFrame()]
+    for curve in curves:
+        _draw(axis, curve, look.value)
+        columns = {"x": curve.x, "y": curve.y, "low": curve.low, "high": curve.high}
+        names = {**curve.model._asdict(), "value": curve.value}
+        numbers.append(pd.DataFrame({**names, **columns}))
+    if task == "classification":
+        axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
+    axis.set_title(look.title.format(test_set).capitalize())
+    axis.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
+    axis.set(xlabel=look.x, ylabel=look.y)
+    if curves:
+        axis.legend(loc="best", fontsize=8)
+    return Chart(f"{look.name}_{test_set}", figure, pd.concat(numbers))
 
 
 def _curves(
@@ -148,15 +136,12 @@ def _precision_recall(cases: pd.DataFrame, model: Model) -> Curve:
 
 
 def _reached(cases: pd.DataFrame, model: Model) -> Curve:
-    numeric = cases.drop(columns=["found", "scores", "boxes"], errors="ignore")
-    patients = patient_values(numeric, "mean")
-    shares = np.mean(
-        [
-            (run["dice"].to_numpy()[:, None] >= DICE_GRID).mean(0)
-            for run in _runs(patients)
-        ],
-        axis=0,
-    )
+    patients = patient_values(cases[[*RUN_COLUMNS, *CASE_COLUMNS, "dice"]], "mean")
+    reached = [
+        (run["dice"].to_numpy()[:, None] >= DICE_GRID).mean(axis=0)
+        for run in _runs(patients)
+    ]
+    shares = np.mean(reached, axis=0)
     unknown = np.full(len(DICE_GRID), np.nan)
     value = float(patients["dice"].mean())
     return Curve(model, value, DICE_GRID, shares, unknown, unknown)
@@ -167,19 +152,37 @@ def _runs(cases: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield run
 
 
-def _drawn(name: str, curves: list[Curve], value: str) -> tuple[Axes, Chart]:
-    figure, (axis,) = panels(1, height_in=4.3)
-    numbers = [pd.DataFrame()]
-    for curve in curves:
-        style = line(curve.model)
-        style["label"] += f", {value} {curve.value:.3f}"
-        band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
-        axis.fill_between(curve.x, curve.low, curve.high, **band)
-        axis.plot(curve.x, curve.y, **style)
-        columns = {"x": curve.x, "y": curve.y, "low": curve.low, "high": curve.high}
-        names = {**curve.model._asdict(), "value": curve.value}
-        numbers.append(pd.DataFrame({**names, **columns}))
-    axis.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    if curves:
-        axis.legend(loc="best", fontsize=8)
-    return axis, Chart(name, figure, pd.concat(numbers))
+def _draw(axis: Axes, curve: Curve, value: str) -> None:
+    style = line(curve.model)
+    style["label"] += f", {value} {curve.value:.3f}"
+    band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+    axis.fill_between(curve.x, curve.low, curve.high, **band)
+    axis.plot(curve.x, curve.y, **style)
+
+
+LOOKS: Final = {
+    "detection": Look(
+        _precision_recall,
+        "precision_recall",
+        "AP50",
+        "nodules of {} test patients",
+        "Recall (sensitivity)",
+        "Precision",
+    ),
+    "segmentation": Look(
+        _reached,
+        "dice",
+        "mean Dice",
+        "{} test patients",
+        "Dice",
+        "Share of patients with at least this Dice",
+    ),
+    "classification": Look(
+        _roc,
+        "roc",
+        "AUC",
+        "{} test patients",
+        "1 \u2212 specificity",
+        "Sensitivity",
+    ),
+}

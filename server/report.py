@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.server.charts import Chart, save_chart
-from thyroid_fl.server.curves import CURVES
+from thyroid_fl.server.curves import curve_figure
 from thyroid_fl.server.figures import (
     MOST_HOSPITALS,
     difference_figure,
@@ -72,8 +72,9 @@ def write_report(folder: Path) -> Path:
 
 def _charts(run: Run) -> Iterator[Chart]:
     """Yield the figures of one task."""
-    curve, tested = CURVES[run.study.task], set(run.predictions["test_set"])
-    yield from (curve(run.predictions, name) for name in TEST_SETS if name in tested)
+    task, tested = run.study.task, set(run.predictions["test_set"])
+    for test_set in (name for name in TEST_SETS if name in tested):
+        yield curve_figure(task, run.predictions, test_set)
     yield difference_figure(run.comparisons)
     yield hospital_figure(run.results)
     yield learning_figure(run.history)

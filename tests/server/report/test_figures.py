@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thyroid_fl.server.charts import save_chart
-from thyroid_fl.server.curves import roc_figure
+from thyroid_fl.server.charts import Chart, save_chart
+from thyroid_fl.server.curves import curve_figure
 from thyroid_fl.server.figures import (
     MOST_HOSPITALS,
     difference_figure,
@@ -24,6 +24,10 @@ from thyroid_fl.server.findings import Run, read_run
 @pytest.fixture(scope="module")
 def run(study_folder: Path) -> Run:
     return read_run(study_folder)
+
+
+def roc_figure(predictions: pd.DataFrame, test_set: str) -> Chart:
+    return curve_figure("classification", predictions, test_set)
 
 
 def labels(chart) -> list[str]:
