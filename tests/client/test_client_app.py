@@ -91,6 +91,37 @@ def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
     assert auc == pytest.approx(roc_auc_score(labels, scores))
 
 
+def test_training_tells_four_counts_and_nothing_else_beside_the_model(ask, study):
+    site = open_site(study, {"hospital": "H1"})
+
+    reply = ask("train", {"hospital": "H1"})
+
+    assert set(reply.content) == {"arrays", "metrics", "counts"}
+    assert dict(reply.content["counts"]) == {
+        "n-registered": 48,
+        "n-readable": 48,
+        "n-usable": 48,
+        "n-used": len(site.train),
+    }
+
+
+def test_validation_of_boxes_tells_two_sums_and_no_box(small_manifest):
+    study = make_study(
+        data=str(small_manifest), task="detection", split="patient", threads=1
+    )
+    site = open_site(study, {"hospital": "H1"})
+    grid = InProcessGrid(app, [{"hospital": "H1"}], {"study": study.to_json()})
+    records = {"arrays": record_of(arrays_of(build_model(study)))}
+    message = Message(RecordDict(records), *grid.get_node_ids(), "evaluate")
+
+    (reply,) = grid.send_and_receive([message])
+
+    assert list(reply.content) == ["metrics"]
+    metrics = reply.content["metrics"]
+    assert set(metrics) == {"num-examples", "loss", "iou-sum", "iou-n"}
+    assert metrics["iou-n"] == metrics["num-examples"] == len(site.val)
+
+
 def test_no_case_level_number_leaves_the_hospital(ask):
     for what in ("train", "evaluate"):
         reply = ask(what, {"hospital": "H0"})
@@ -118,6 +149,7 @@ def test_a_hospital_without_training_cases_sends_no_weights(ask, divided):
         reply = ask("train", {"hospital": hospital}, divided)
 
         assert dict(reply.content["metrics"]) == {"num-examples": 0.0}
+        assert reply.content["counts"]["n-used"] == 0
         assert weights(reply) == {}
 
 
