@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from thyroid_fl.batches import Cases, IntArray
 from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError, ManifestError
+from thyroid_fl.errors import ConfigError
 from thyroid_fl.leaks import refuse_leaks
 from thyroid_fl.manifest import read_manifest
 from thyroid_fl.pixels import PixelStore, open_store
@@ -38,7 +38,8 @@ class Archive:
         folder: the manifest's; the paths in the table start there.
         counts: one row a hospital: n_registered pictures in the manifest, n_readable
             of them in the pixel store, n_usable of these with what the task needs.
-        left_out: columns image_id, reason.
+        left_out: columns image_id, reason, is_fault: pictures that cannot be used;
+            a fault is one that the hospital should mend.
     """
 
     table: pd.DataFrame
@@ -153,11 +154,6 @@ def _open_archive(study: Study, changed_ns: int) -> Archive:
     manifest, store = _open_store(study, lambda done, total: None)
     table, needs = store.cases, TASKS[study.task].needs
     lacking = table[list(needs)].map(_is_missing).any(axis=1)
-    if lacking.all():
-        raise ManifestError(
-            f"{study.data}: no picture can be used for {study.task}; fill the column "
-            f"{' and '.join(needs)}"
-        )
     # All cases are split, so that a patient is on one side in all tasks.
     table = split_cases(
         table,
@@ -169,8 +165,10 @@ def _open_archive(study: Study, changed_ns: int) -> Archive:
     refuse_leaks(table, store.thumbnails)
     # A case without its label stays in the table, in no split.
     table = with_test_set(table.assign(split=table["split"].mask(lacking)))
+    empty = f"the column {' or '.join(needs)} is empty; {study.task} needs it"
+    faults = table.loc[lacking, "mask_fault"]
     unlabelled = table.loc[lacking, ["image_id"]].assign(
-        reason=f"the column {' or '.join(needs)} is empty; {study.task} needs it"
+        reason=faults.fillna(empty), is_fault=faults.notna()
     )
     return Archive(
         table=table,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 ARTIFACTS = (
     "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
-    "study.json", "provenance.json", "figures",
+    "participation.csv", "study.json", "provenance.json", "figures",
 )  # fmt: skip
 _PER_ROUND = (
     "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",
@@ -90,7 +90,9 @@ def _log(
 ) -> None:
     """Write the parent run and its children; tagged once all is written."""
     parent = client.create_run(experiment, run_name=run.name).info.run_id
-    _log_batch(client, parent, _final_metrics(run), _settings(run.study))
+    settings = [set(_settings(study).items()) for study in run.studies.values()]
+    common = dict(set.intersection(*settings))
+    _log_batch(client, parent, _final_metrics(run), common)
     for path in (folder / name for name in ARTIFACTS):
         if path.is_dir():
             client.log_artifacts(parent, str(path), path.name)

@@ -17,7 +17,7 @@ from thyroid_fl.client.app import app as client_app
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.site import ALL_HOSPITALS, Archive
 from thyroid_fl.devices import choose_device, place, set_threads
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.server.app import app as server_app
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
@@ -97,7 +97,14 @@ def plan(
 
     Raises:
         ConfigError: the split has nothing to train or to test with.
+        ManifestError: no picture has what the task needs.
     """
+    if not archive.counts["n_usable"].sum():
+        needs = " and ".join(TASKS[study.task].needs)
+        raise ManifestError(
+            f"{study.data}: no picture can be used for {study.task}; fill the column "
+            f"{needs}"
+        )
     for side in ("train", "test"):
         if not len(archive.rows(side)):
             raise ConfigError(

@@ -18,7 +18,7 @@ import pandas as pd
 
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.server.checkpoint import FREE_SETTINGS
 from thyroid_fl.server.findings import read_run, summary_table
 from thyroid_fl.server.report import write_report
@@ -31,7 +31,7 @@ from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.tables import write_tables
 from thyroid_fl.simulation.workers import train_all
 from thyroid_fl.strategies import STRATEGIES
-from thyroid_fl.tasks import TASKS
+from thyroid_fl.tasks import TASKS, build_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,6 +128,8 @@ def compare(
     tasks = list(TASKS) if task == "all" else [task]
     chosen = [make_study(task=name, **settings) for name in tasks]
     _check(strategies, seeds, folds, singles, tuned)
+    for each in chosen:
+        build_model(each)  # what a task refuses is refused before anything is drawn
     out = Path(out)
     if str(data) != SYNTHETIC and not Path(data).is_file():
         raise ConfigError(
@@ -258,10 +260,26 @@ def _plans(
         archive = open_archive(
             study, study.data, progress=shown.counter("preparing pictures")
         )
+        _refuse_faults(study, archive.left_out)
         plans += plan(
             study, archive, strategies=strategies, n_singles=singles, n_tuned=tuned
         )
     return plans
+
+
+def _refuse_faults(study: Study, left_out: pd.DataFrame) -> None:
+    """Raise if a file cannot be used: what is compared must not lose it in silence.
+
+    In a federation a hospital leaves it out and counts it.
+    """
+    faults = left_out.loc[left_out["is_fault"].astype(bool), "reason"]
+    if len(faults):
+        listed = "".join(f"\n  {reason}" for reason in faults.head(10))
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise ManifestError(
+            f"{study.data}: {len(faults)} files cannot be used; mend or remove them, "
+            f"`thyroid-client check` names each with its line:{listed}{more}"
+        )
 
 
 def _side_by_side(studies: list[Study], jobs: int) -> tuple[list[Study], int]:

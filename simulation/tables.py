@@ -69,10 +69,13 @@ def hospitals_table(archive: Archive) -> pd.DataFrame:
             "n_images": table.groupby("hospital").size(),
             "n_malignant_patients": patients["malignant"].sum(),
         }
-    ).join(counts.fillna(0).astype(int).add_prefix("n_"))
+    )
+    hospitals = hospitals.reindex(archive.counts.index)
+    hospitals = hospitals.join(counts.add_prefix("n_")).join(archive.counts)
+    numbers = hospitals.filter(regex="^n_").fillna(0).astype(int)
+    hospitals[numbers.columns] = numbers
     roles = [hospitals["n_train"] > 0, hospitals["n_test"] > 0]
     hospitals["role"] = np.select(roles, ["trainer", "external test"], "none")
-    hospitals = hospitals.join(archive.counts)
     return hospitals.sort_values("n_patients", ascending=False).reset_index()
 
 

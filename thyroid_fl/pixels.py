@@ -4,6 +4,7 @@ A `PixelStore` is made once from a manifest and read in every epoch, round and a
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -24,8 +25,8 @@ from thyroid_fl.picture_check import UNREADABLE, box_problems, grey, read_mask
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
-Transform = tuple[Crop, float, int, int]
-"""Crop, scale, left and top, as `PixelStore` has them."""
+Transform = tuple[Crop, float, int, int, str | None]
+"""Crop, scale, left, top and mask_fault, as `PixelStore` has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,13 +46,14 @@ class PixelStore:
     Attributes:
         cases: one row per usable picture, the manifest's columns, and the transform
             ``crop`` [x0, y0, x1, y1] (pixels of the file), ``scale`` (store pixels a
-            file pixel), ``left``, ``top`` (letterbox offset in the store).
+            file pixel), ``left``, ``top`` (letterbox offset in the store). A mask that
+            was wanted and cannot be used is missing, and ``mask_fault`` says why.
         pixels: (N, H, W) uint8, memory-mapped; 0 outside the picture.
         masks: (N, H, W) uint8, memory-mapped; 1 in a nodule, 0 where there is none or
             no mask. None unless asked for.
         thumbnails: (N, 64, 64) uint8, the whole picture, for the leak gate.
-        left_out: columns image_id, reason: registered pictures that are not here,
-            because the region or their files do not allow it.
+        left_out: columns image_id, reason, is_fault: registered pictures that are not
+            here, because the region does not allow it or (a fault) their files.
     """
 
     cases: pd.DataFrame
@@ -151,6 +153,10 @@ def _fingerprint(cases: pd.DataFrame, pictures: Path, view: View) -> str:
                 "run thyroid-client check on the manifest"
             ) from error
         digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    masks = list(cases["mask"].dropna()) if view.masks else []
+    for path in (pictures / name for name in masks):
+        status = path.stat() if path.exists() else os.stat_result((0,) * 10)
+        digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
 
 
@@ -187,7 +193,8 @@ def _build(
             progress(k + 1, n)
     is_unreadable = np.array([isinstance(found, str) for found in prepared])
     reasons = [found for found in prepared if isinstance(found, str)]
-    unreadable = usable.loc[is_unreadable, ["image_id"]].assign(reason=reasons)
+    unreadable = usable.loc[is_unreadable, ["image_id"]]
+    unreadable = unreadable.assign(reason=reasons, is_fault=True)
     if is_unreadable.all():
         _refuse(view.region, unreadable)
     for name, store in stores.items():
@@ -196,16 +203,17 @@ def _build(
             np.save(folder / f"{name}.npy", store[~is_unreadable])
     usable = usable[~is_unreadable].reset_index(drop=True)
     transforms = [found for found in prepared if not isinstance(found, str)]
-    columns = ["crop", "scale", "left", "top"]
+    columns = ["crop", "scale", "left", "top", "mask_fault"]
     usable[columns] = pd.DataFrame(transforms, columns=columns, index=usable.index)
+    if view.masks:
+        usable["mask"] = usable["mask"].mask(usable["mask_fault"].notna())
     usable.to_parquet(folder / "cases.parquet")
     left_out = pd.concat([left_out, unreadable], ignore_index=True)
     left_out.to_parquet(folder / "left_out.parquet")
 
 
 def _refuse(region: str, left_out: pd.DataFrame) -> None:
-    reasons = left_out["reason"].value_counts()
-    listed = "; ".join(f"{reason} ({n})" for reason, n in reasons.head(5).items())
+    listed = "; ".join(left_out["reason"].unique()[:5])
     raise ManifestError(
         f"no usable picture for region {region!r}: {len(left_out)} left out, because "
         f"{listed}; run thyroid-client check on the manifest"
@@ -217,7 +225,8 @@ def _usable(cases: pd.DataFrame, region: str) -> tuple[pd.DataFrame, pd.DataFram
     without = pd.Series(False, index=cases.index)
     if region == "nodule":
         without = cases["boxes"].map(lambda boxes: not _has_boxes(boxes))
-    left_out = cases.loc[without, ["image_id"]].assign(reason="no box of the nodule")
+    left_out = cases.loc[without, ["image_id"]]
+    left_out = left_out.assign(reason="no box of the nodule", is_fault=False)
     return cases[~without].reset_index(drop=True), left_out
 
 
@@ -233,22 +242,36 @@ def _prepare(
         with Image.open(pictures / case.image) as opened:
             picture = grey(opened)
     except UNREADABLE as error:
-        return f"the picture cannot be read: {type(error).__name__}"
+        return f"picture {case.image!r} cannot be read ({error})"
     found = tuple(map(tuple, case.boxes)) if _has_boxes(case.boxes) else ()
-    if any(box_problems(found, picture.size)):
-        return "a box reaches outside the picture"
+    if problem := next(box_problems(found, picture.size), None):
+        return f"picture {case.image!r}: {problem}"
     crop: Crop = (0, 0, *picture.size)
     if view.region == "nodule":
         crop = nodule_crop(found, view.margin, picture.size)
     square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
     squares = {"pixels": square, "thumbnails": thumbnail(picture)}
+    fault = None
     if view.masks and pd.notna(case.mask):
-        try:
-            mask = read_mask(pictures / case.mask)
-        except UNREADABLE as error:
-            return f"the mask cannot be read: {type(error).__name__}"
-        if mask.shape != picture.size[::-1]:
-            return "the mask has another size than the picture"
-        nodule = Image.fromarray(mask.astype(np.uint8) * 255).crop(crop)
-        squares["masks"] = (letterbox(nodule, view.image_px)[0] > 127).astype(np.uint8)
-    return (crop, scale, left, top), squares
+        mask, fault = _mask(pictures / case.mask, picture.size)
+        square, *_ = letterbox(mask.crop(crop), view.image_px)
+        squares["masks"] = (square > 127).astype(np.uint8)
+    return (crop, scale, left, top, fault), squares
+
+
+def _mask(path: Path, size: tuple[int, int]) -> tuple[Image.Image, str | None]:
+    """Return a mask, 255 in the nodule; an empty one where it cannot be used, and why.
+
+    The picture stays: other tasks need no mask, and a patient's side of the split must
+    not depend on one.
+    """
+    empty = Image.new("L", size)
+    try:
+        mask = read_mask(path)
+    except UNREADABLE as error:
+        return empty, f"mask {path.name!r} cannot be read ({error})"
+    if mask.shape != size[::-1]:
+        return empty, f"mask {path.name!r} has another size than its picture"
+    if not mask.any():
+        return empty, f"mask {path.name!r} has no pixel above 127 of 255"
+    return Image.fromarray(mask.astype(np.uint8) * 255), None

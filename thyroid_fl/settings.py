@@ -233,7 +233,8 @@ def _check_ranges(study: Study) -> None:
     if study.norm != "weight" and study.image_px < 64:
         raise ConfigError(
             f"image_px is {study.image_px} with norm = {study.norm!r}: below 64 px too "
-            "few numbers are left to normalise; use at least 64, or norm = 'weight'"
+            "few numbers are left to normalise; use at least 64, or norm = 'weight' "
+            "(which detection does not take)"
         )
     if study.fold > study.n_folds:
         raise ConfigError(f"fold is {study.fold} of n_folds {study.n_folds}")

@@ -3,6 +3,7 @@
 Integer buffers (BatchNorm's ``num_batches_tracked``) stay where they are.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thyroid_fl.errors import ConfigError, RoundError
+
+logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -125,6 +128,8 @@ def load_pretrained(
             f"or of another shape, first {absent[0]!r}; expected {expected}"
         )
     model.load_state_dict(fitting, strict=False)
+    if left := len(own) - len(fitting):
+        logger.info("weights %s: %d of %d arrays stay random", path, left, len(own))
 
 
 def _modern_name(name: str) -> str:

@@ -1,6 +1,7 @@
 """A hospital sees its own cases, and only those that can be used."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,11 +100,31 @@ def test_a_picture_without_its_label_is_counted_and_in_no_split(rewritten):
     assert not {3, 10} & set(used)
 
 
-def test_no_label_at_all_is_refused(rewritten):
+def test_a_hospital_without_any_label_has_nothing_to_train_on_but_counts(rewritten):
     study = rewritten(lambda table: table.__setitem__("malignant", None))
 
-    with pytest.raises(ManifestError, match=r"no picture can be .*column malignant"):
-        open_archive(study, study.data)
+    site = open_site(study, {"hospital": "H1"})
+
+    assert len(site.train) == len(site.val) == 0
+    assert site.counts == {"n_registered": 48, "n_readable": 48, "n_usable": 0}
+
+
+def test_an_unreadable_mask_takes_no_picture_away_and_moves_no_patient(rewritten):
+    def masked(table):
+        table["mask"] = "images/0-0.png"
+        table.loc[5, "mask"] = "images/broken.png"
+
+    data = rewritten(masked).data
+    (Path(data).parent / "images" / "broken.png").write_bytes(b"text")
+    archives = [
+        open_archive(make_study(data=data, task=task, image_px=64), data)
+        for task in ("classification", "segmentation")
+    ]
+
+    classified, segmented = (archive.table["split"] for archive in archives)
+    assert segmented.isna().to_numpy().nonzero()[0].tolist() == [5]
+    assert segmented.drop(5).equals(classified.drop(5))
+    assert "mask 'broken.png' cannot be read" in archives[1].left_out["reason"].item()
 
 
 def test_a_picture_without_a_box_is_counted_where_the_nodule_is_asked_for(rewritten):

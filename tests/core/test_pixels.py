@@ -108,7 +108,8 @@ def test_a_box_outside_its_picture_is_left_out(cases, tmp_path, region):
         cases, tmp_path, tmp_path / "cache", **SETTINGS | {"region": region}
     )
 
-    assert store.left_out["reason"].tolist() == ["a box reaches outside the picture"]
+    assert "box [50, 20, 101, 40] reaches" in store.left_out["reason"].item()
+    assert store.left_out["is_fault"].item()
     assert store.cases["image_id"].tolist() == ["b", "c"]
 
 
@@ -116,7 +117,7 @@ def test_no_readable_picture_is_an_error_and_leaves_no_store(cases, tmp_path):
     for k in range(3):
         (tmp_path / f"{k}.png").write_bytes(b"text")
 
-    with pytest.raises(ManifestError, match=r"cannot be read.* \(3\); run thyroid-cl"):
+    with pytest.raises(ManifestError, match=r"3 left out, .*2\.png.*; run thyroid-cl"):
         open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
 
     assert list((tmp_path / "cache").iterdir()) == []
@@ -131,13 +132,28 @@ def test_a_mask_is_cropped_and_letterboxed_with_its_picture(cases, tmp_path):
 
     store = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS, masks=True)
 
-    assert store.cases["image_id"].tolist() == ["a", "b"]
-    assert (
-        store.left_out["reason"].item() == "the mask has another size than the picture"
-    )
+    assert store.left_out.empty
+    assert store.cases["mask"].notna().tolist() == [True, False, False]
+    assert store.cases["mask_fault"].dropna().to_dict() == {
+        2: "mask 'narrow.png' has another size than its picture"
+    }
     assert box_of_mask(store.masks[0] > 0) == (16, 12, 22, 19)  # 0.32 of it, 6 below
     assert store.masks.max() == 1
-    assert not store.masks[1].any()
+    assert not store.masks[1:].any()
+
+
+def test_a_mended_mask_makes_a_new_store(cases, tmp_path):
+    (tmp_path / "mask.png").write_bytes(b"text")
+    cases["mask"] = ["mask.png", None, None]
+    settings = SETTINGS | {"masks": True}
+    broken = open_store(cases, tmp_path, tmp_path / "cache", **settings)
+
+    Image.fromarray(np.full((60, 100), 255, np.uint8)).save(tmp_path / "mask.png")
+    mended = open_store(cases, tmp_path, tmp_path / "cache", **settings)
+
+    assert "cannot be read" in broken.cases["mask_fault"][0]
+    assert not broken.masks.any()
+    assert mended.masks[0].any()
 
 
 def test_an_absent_picture_is_named(cases, tmp_path):

@@ -44,7 +44,7 @@ from thyroid_fl.statistics import (
 from thyroid_fl.statistics.operating_point import Rate
 
 RATES: tuple[Rate, ...] = ("f1", "sensitivity", "false_positives_per_picture")
-HOSPITAL_RESAMPLES = 500
+ALL_RESAMPLES, HOSPITAL_RESAMPLES = 2000, 500
 
 Runs = dict[tuple[str, str], Detections]
 """A model's detections by fold and seed."""
@@ -55,11 +55,18 @@ def result_rows(predictions: pd.DataFrame) -> Iterator[Row]:
     for names, images, validation in run_sets(predictions):
         for row in _run_rows(images, validation):
             yield {**names, **row}
-    for test_set, by_model in _by_test_set(test_cases(predictions)):
-        for model, runs in by_model.items():
-            if len(runs) > 1:
-                row = result_row("all", "ap50", average_precision(list(runs.values())))
-                yield {**model._asdict(), **MEAN, "test_set": test_set, **row}
+    cases = test_cases(predictions)
+    here = {str(name): part for name, part in cases.groupby("hospital")}
+    for hospital, part in {"all": cases, **here}.items():
+        n_resamples = ALL_RESAMPLES if hospital == "all" else HOSPITAL_RESAMPLES
+        for test_set, by_model in _by_test_set(part):
+            for model, runs in by_model.items():
+                if len(runs) > 1:
+                    found = average_precision(
+                        list(runs.values()), n_resamples=n_resamples
+                    )
+                    row = result_row(hospital, "ap50", found)
+                    yield {**model._asdict(), **MEAN, "test_set": test_set, **row}
 
 
 def comparison_rows(predictions: pd.DataFrame) -> Iterator[Row]:

@@ -84,11 +84,14 @@ def hospital_means(
             "prediction interval; ",
         ),
     ):
-        low, high = np.clip([low, high], 0, 1)  # keeps NaN
-        found = dataclasses.replace(
-            mean, low=float(low), high=float(high), method=prefix + method
-        )
-        yield result_row("all", name, found)
+        found = dataclasses.replace(mean, low=low, high=high, method=prefix + method)
+        yield result_row("all", name, within(found))
+
+
+def within(estimate: Estimate, highest: float = 1.0) -> Estimate:
+    """Return the estimate with limits cut to what the measure can be, from 0."""
+    low, high = np.clip([estimate.low, estimate.high], 0, highest)  # keeps NaN
+    return dataclasses.replace(estimate, low=float(low), high=float(high))
 
 
 def as_table(rows: list[Row], columns: list[str]) -> pd.DataFrame:

@@ -15,10 +15,11 @@ Mean rows are of ``dice``.
 import dataclasses
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from thyroid_fl.evaluation.predictions import run_sets
-from thyroid_fl.evaluation.rows import Row, hospital_means, result_row
+from thyroid_fl.evaluation.rows import Row, hospital_means, result_row, within
 from thyroid_fl.evaluation.side_by_side import (
     FoldScores,
     Measure,
@@ -81,19 +82,20 @@ def _over_images(images: pd.DataFrame, metric: str) -> Estimate:
     found = clustered_mean(known[metric], known["patient_id"])
     n_unknown = len(images) - len(known)
     without = f"; {n_unknown} of {len(images)} images left out: undefined"
-    return dataclasses.replace(
-        found, method=found.method + (without if n_unknown else "")
-    )
+    method = found.method + (without if n_unknown else "")
+    highest = np.inf if metric.startswith("hd95") else 1.0
+    return within(dataclasses.replace(found, method=method), highest)
 
 
 def _over_patients(values: "pd.Series[float]") -> Estimate:
     found = clustered_mean(values, range(len(values)))
-    return dataclasses.replace(found, unit="patient", method="t interval over patients")
+    method = "t interval over patients"
+    return within(dataclasses.replace(found, unit="patient", method=method))
 
 
 def _mean(folds: list[FoldScores]) -> Estimate:
     tested = [(fold.scores[0], fold.patients) for fold in folds]
-    return mean_over_seeds(tested, unit=folds[0].unit)
+    return within(mean_over_seeds(tested, unit=folds[0].unit))
 
 
 def _compare(folds: list[FoldScores]) -> Comparison:

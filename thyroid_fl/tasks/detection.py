@@ -5,7 +5,7 @@ of YOLOv8: not the anchor-based v3.1 of Xu et al. 2023, and weights do not carry
 ultralytics is used as a library, model and loss; its trainer, its settings and its
 network traffic are not.
 Preset ``paper`` is the size ``s`` (9.1 M parameters); ``small`` is half as wide as
-``n``, 0.7 M.
+``n``, 0.8 M.
 """
 
 from pathlib import Path
@@ -92,7 +92,7 @@ def predict(outputs: Tensor) -> Tensor:
     """Return the detections (B, 20, 5): box and score, best first, NaN where fewer.
 
     Boxes are x0, y0, x1, y1 in the model's pixels; scores are above 0.001, boxes
-    overlap by at most an IoU of 0.5 (non-maximum suppression; the authors' settings).
+    overlap by at most an IoU of 0.5 (non-maximum suppression; so the authors tested).
     """
     from thyroid_fl.tasks import yolo
 

@@ -1,7 +1,7 @@
 """Where the nodule is, pixel by pixel: FPN (Lin et al. 2017) on a DenseNet.
 
 From segmentation-models-pytorch. Preset ``paper`` is Xu et al. 2023: DenseNet121;
-preset ``small`` is the same family with 0.4 M parameters.
+preset ``small`` is the same family with 0.5 M parameters.
 """
 
 from pathlib import Path
