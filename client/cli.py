@@ -1,22 +1,19 @@
 """The hospital's command line: ``thyroid-client``."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from thyroid_fl.client.checking import check_manifest
 from thyroid_fl.client.importing import import_pictures
+from thyroid_fl.client.page import write_page
 from thyroid_fl.client.readers import FORMATS
 from thyroid_fl.client.readers.result import Note
-from thyroid_fl.columns import as_cases
 from thyroid_fl.console import Debug, error_edge, progress_bar
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.faults import Fault, count, describe, manifest_faults
-from thyroid_fl.leaks import Thumbnails, duplicate_pairs
-from thyroid_fl.manifest import read_table
-from thyroid_fl.picture_check import inspect_pictures
+from thyroid_fl.faults import count, describe, describe_warnings
 
 main = typer.Typer(
     help="What runs in a hospital. No picture leaves it.",
@@ -34,6 +31,12 @@ Hospital = Annotated[
     str | None, typer.Option(metavar="NAME", help="Where the source names none.")
 ]
 Manifest = Annotated[Path, typer.Argument(help="A manifest, .csv or .parquet.")]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a page about the data; it shows patients' pictures."
+    ),
+]
 
 
 @main.command("import")
@@ -70,38 +73,33 @@ def import_(
 
 
 @main.command()
-def check(manifest: Manifest, debug: Debug = False) -> None:
-    """Print every fault of a manifest and of its pictures, with the remedy.
+def check(manifest: Manifest, html: Html = None, debug: Debug = False) -> None:
+    """Print every fault and warning of a manifest and of its pictures.
 
-    Exit code 0: clean; 1: faults found; 2: the manifest cannot be read.
+    A fault must be mended; a warning is to be looked at. Each says what to do.
+
+    Exit code 0: no faults; 1: faults found; 2: the manifest cannot be read.
     """
     with error_edge(debug=debug):
-        table = read_table(manifest)
-        faults = manifest_faults(table, manifest.parent)
-        cases = as_cases(table).set_index(table.index)
+        if html and (html.suffix != ".html" or not html.parent.is_dir()):
+            raise ConfigError(
+                f"--html {html}: name a file .html in a folder that exists"
+            )
         with progress_bar("checking pictures") as progress:
-            found = inspect_pictures(cases, manifest.parent, progress)
-        faults += [*found.faults, *_duplicate_faults(cases, found.thumbnails)]
-        for fault in sorted(faults):
-            print(describe(fault, manifest))
-        print(f"{manifest.name}: {count(faults)}; {_summary(cases)}")
+            done = check_manifest(manifest, progress)
+        warnings = describe_warnings(done.warnings, manifest)
+        faults = [describe(fault, manifest) for fault in done.faults]
+        for sentence in (*warnings, *faults):  # faults last: a long list scrolls by
+            print(sentence)
+        if html:
+            write_page(done, html)
+            print(f"{html}: written; it shows patients: keep it in the hospital")
+        found = count(faults)
+        if warnings:
+            found += f", {count(warnings, 'warning')}"
+        print(f"{manifest.name}: {found}; {_summary(done.cases)}{_alike(done.n_alike)}")
         if faults:
             raise typer.Exit(1)
-
-
-def _duplicate_faults(cases: pd.DataFrame, thumbnails: Thumbnails) -> Iterator[Fault]:
-    """Find (nearly) one picture under two patients; frames of one clip are no fault."""
-    patients, names = cases["patient_id"].to_numpy(), cases["image_id"].to_numpy()
-    for i, j in duplicate_pairs(thumbnails):
-        is_readable = thumbnails[i].any() and thumbnails[j].any()
-        if is_readable and patients[i] != patients[j]:
-            yield Fault(
-                int(cases.index[j]),
-                "image",
-                f"picture {names[j]} of patient {patients[j]} is (nearly) the same as "
-                f"{names[i]} of patient {patients[i]}; give both one patient_id, or "
-                "remove one",
-            )
 
 
 def _summary(cases: pd.DataFrame) -> str:
@@ -110,6 +108,10 @@ def _summary(cases: pd.DataFrame) -> str:
         f"{len(cases)} pictures of {cases['patient_id'].nunique()} patients "
         f"in {n_hospitals} hospital{'s' if n_hospitals != 1 else ''}"
     )
+
+
+def _alike(n: int) -> str:
+    return f", {n} (nearly) the same as another one of the patient" if n else ""
 
 
 def _account(note: Note) -> str:

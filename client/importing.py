@@ -19,12 +19,8 @@ from thyroid_fl.columns import as_cases, is_inside
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.faults import Fault, manifest_faults, refuse_faults
 from thyroid_fl.manifest import write_manifest
-from thyroid_fl.picture_check import (
-    UNREADABLE,
-    boxes_of_mask,
-    inspect_pictures,
-    read_mask,
-)
+from thyroid_fl.masks import boxes_of_mask, read_mask
+from thyroid_fl.picture_check import UNREADABLE, inspect_pictures
 
 Progress = Callable[[int, int], None]
 

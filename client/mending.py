@@ -41,7 +41,7 @@ def mend(found: Import, files: pd.DataFrame, seen: Inspection) -> Import:
     found = _without(found, faulty["image"], "the picture cannot be read")
     absent = files.index[files["mask"].notna() & ~is_there["mask"]]
     found = _emptied(found, "mask", absent, "the mask is not there or cannot be drawn")
-    reason = "the mask is unreadable, empty or of another size"
+    reason = "the mask is unreadable, empty, grey or of another size"
     found = _emptied(found, "boxes", faulty["mask"], reason)
     found = _emptied(found, "mask", faulty["mask"], reason)
     reason = "a box reaches outside the picture"

@@ -6,10 +6,11 @@ where unknown). Columns ``split_1`` .. ``split_K`` hold a data set's official fo
 """
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -136,7 +137,7 @@ def parse_boxes(value: object) -> Boxes | None:
     try:
         rows = json.loads(value) if isinstance(value, str) else list(value)  # type: ignore[call-overload]
         boxes = tuple(tuple(row) for row in rows)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):  # the last: [[[[[[ ...
         return None
     for box in boxes:
         whole = all(
@@ -155,3 +156,8 @@ def is_inside(path: str) -> bool:
     """Return whether a path is relative and never leaves its folder."""
     parts = PurePosixPath(path).parts
     return bool(parts) and ".." not in parts and not path.startswith("/")
+
+
+def is_there(path: str, folder: Path) -> bool:
+    """Return whether a path in a folder is that of a file, however odd it is."""
+    return os.path.isfile(folder / path)  # noqa: PTH113 - is_file() fails on long names

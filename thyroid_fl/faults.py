@@ -1,7 +1,7 @@
 """The check of a manifest's table: every fault, each with its place and remedy."""
 
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ from thyroid_fl.columns import (
     column_of,
     is_fold,
     is_inside,
+    is_there,
     parse_boxes,
 )
 from thyroid_fl.errors import ManifestError
@@ -25,7 +26,7 @@ from thyroid_fl.errors import ManifestError
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """One thing to mend in a manifest.
+    """One thing to mend in a manifest or, in a list of warnings, to look at.
 
     `row` is the 1-based line in the CSV, the header being line 1.
     """
@@ -68,18 +69,50 @@ def refuse_faults(faults: list[Fault], path: Path) -> None:
         raise ManifestError(f"{path}: {count(faults)} to mend\n{listed}")
 
 
-def count(faults: list[Fault]) -> str:
+def count(found: Sized, word: str = "fault") -> str:
     """Return their number in words, as in "3 faults"."""
-    return {0: "no faults", 1: "1 fault"}.get(len(faults), f"{len(faults)} faults")
+    return {0: f"no {word}s", 1: f"1 {word}"}.get(len(found), f"{len(found)} {word}s")
 
 
 def describe(fault: Fault, path: Path) -> str:
     """Return a fault as one sentence that starts with its place in the file."""
-    if path.suffix == ".parquet":
-        place = f"row {fault.row - 1}" if fault.row > 1 else "columns"
-    else:
-        place = f"line {fault.row}"
+    word, shift = _counted_as(path)
+    place = f"{word} {fault.row - shift}" if fault.row > shift else "columns"
     return f"{path.name} {place}: {fault.message}"
+
+
+def describe_warnings(warnings: list[Fault], path: Path) -> list[str]:
+    """Return warnings as sentences, by row.
+
+    Those of one message are one sentence, which ends with all its rows.
+    """
+    rows: dict[str, set[int]] = {}
+    for warning in sorted(warnings):
+        rows.setdefault(warning.message, set()).add(warning.row)
+    word, shift = _counted_as(path)
+    sentences = []
+    for message, found in rows.items():
+        place = f"{word} {min(found) - shift}"
+        if len(found) > 1:
+            place += f" and {len(found) - 1} more"
+            message += f" ({word}s {_ranges({row - shift for row in found})})"
+        sentences.append(f"{path.name} {place}: warning: {message}")
+    return sentences
+
+
+def _counted_as(path: Path) -> tuple[str, int]:
+    """Return what a user calls a row, and the number of rows before the first."""
+    return ("row", 1) if path.suffix == ".parquet" else ("line", 0)
+
+
+def _ranges(numbers: set[int]) -> str:
+    """Return numbers as in "2-5, 9"."""
+    starts = sorted(number for number in numbers if number - 1 not in numbers)
+    ends = sorted(number for number in numbers if number + 1 not in numbers)
+    return ", ".join(
+        f"{start}-{end}" if end > start else f"{start}"
+        for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _header_faults(table: pd.DataFrame) -> Iterator[Fault]:
@@ -138,8 +171,11 @@ def _cell_faults(table: pd.DataFrame) -> Iterator[Fault]:
             failures["failure_case"],
             strict=True,
         ):
-            shown = "empty" if pd.isna(value) else _shown(value)
-            message = f"{name} is {shown}; expected {column_of(name).expected}"
+            if pd.isna(line):  # the check itself failed, as on dates or bytes
+                found, line = f"holds {table[name].dtype}", 1
+            else:
+                found = "is " + ("empty" if pd.isna(value) else _shown(value))
+            message = f"{name} {found}; expected {column_of(name).expected}"
             yield Fault(int(line), name, message)
 
 
@@ -160,7 +196,7 @@ def _absent_file_faults(
     for line, path in zip(paths.index, paths, strict=True):
         if path in elsewhere or not is_inside(path):
             continue
-        if not (folder / path).is_file():
+        if not is_there(path, folder):
             message = (
                 f"{name} {path!r} is not in {folder}; put it there or mend the path"
             )

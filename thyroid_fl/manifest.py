@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
+from pyarrow import parquet
 
 from thyroid_fl.columns import LINE, as_cases, column_of
 from thyroid_fl.errors import ManifestError
@@ -44,9 +45,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-            table.index = pd.RangeIndex(2, len(table) + 2, name=LINE)
-            return table
+            return _parquet_table(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             return _csv_table(file, path)
     except UnicodeDecodeError as error:
@@ -84,6 +83,18 @@ def write_manifest(cases: pd.DataFrame, path: Path | str) -> None:
         else:
             table.to_csv(unfinished, index=False, lineterminator="\n")
         os.replace(unfinished, path)  # noqa: PTH105 - the one atomic call
+
+
+def _parquet_table(path: Path) -> pd.DataFrame:
+    try:
+        parquet.read_table(path).validate(full=True)  # damaged text is read lazily
+        table = pd.read_parquet(path)
+    except (ValueError, LookupError, TypeError, NotImplementedError) as error:
+        raise ManifestError(
+            f"{path}: cannot read the table: {error}; export it again"
+        ) from error
+    table.index = pd.RangeIndex(2, len(table) + 2, name=LINE)
+    return table
 
 
 def _csv_table(file: TextIO, path: Path) -> pd.DataFrame:

@@ -2,33 +2,51 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
-from thyroid_fl.columns import LINE, Box, Boxes
+from thyroid_fl.columns import LINE, Boxes, is_there
 from thyroid_fl.faults import Fault
 from thyroid_fl.leaks import THUMBNAIL_PX, Thumbnails, thumbnail
+from thyroid_fl.lettering import has_lettering
+from thyroid_fl.masks import (
+    boxes_of_mask,
+    mask_doubts,
+    mask_problems,
+    nodule_of,
+    read_levels,
+)
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is broken or no picture."""
-SPECK = 0.01
-"""A part of a mask below this share of its largest part is no nodule."""
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    Image.DecompressionBombError,
+    RuntimeError,  # a damaged AVIF or DDS
+    TypeError,  # a damaged TIFF
+)
+"""What Pillow raises for a file that is broken, cut off or no picture."""
 
 
-class Inspection(NamedTuple):
-    """What the pictures show.
-
-    `thumbnails` is (N, 64, 64) uint8, black where the picture cannot be read.
-    """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """What N pictures and their masks show."""
 
     faults: list[Fault]
+    warnings: list[Fault]
+    """What looks wrong and may be right."""
     thumbnails: Thumbnails
+    """(N, 64, 64), black where the picture cannot be read."""
+    sizes_px: NDArray[np.int64]
+    """(N, 2): width and height, 0 where the picture cannot be read."""
+    boxes: list[Boxes]
+    """Those of the row, if they fit the picture; where it has none, of its mask."""
 
 
 def inspect_pictures(
@@ -36,7 +54,7 @@ def inspect_pictures(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Open every picture and mask; return their faults and thumbnails.
+    """Open every picture and mask; return what they show, with their faults.
 
     Files that do not exist are skipped: `manifest_faults` names them.
 
@@ -49,15 +67,28 @@ def inspect_pictures(
     lines = cases.index if cases.index.name == LINE else range(2, len(cases) + 2)
     rows = cases[["image", "mask", "boxes"]].itertuples(index=False)
     faults: list[Fault] = []
+    warnings: list[Fault] = []
     thumbnails = np.zeros((len(cases), THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    sizes_px = np.zeros((len(cases), 2), np.int64)
+    boxes: list[Boxes] = []
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         found = pool.map(lambda row: _inspect(row, folder), rows)
-        for i, (line, (small, problems)) in enumerate(zip(lines, found, strict=True)):
-            thumbnails[i] = small
-            faults += [Fault(int(line), name, text) for name, text in problems]
+        for i, (line, seen) in enumerate(zip(lines, found, strict=True)):
+            sizes_px[i] = seen.size
+            if seen.thumbnail is not None:
+                thumbnails[i] = seen.thumbnail
+            boxes.append(seen.boxes)
+            faults += [Fault(int(line), *problem) for problem in seen.problems]
+            warnings += [Fault(int(line), *doubt) for doubt in seen.doubts]
             if progress:
                 progress(i + 1, len(cases))
-    return Inspection(faults, thumbnails)
+    return Inspection(
+        faults=faults,
+        warnings=warnings,
+        thumbnails=thumbnails,
+        sizes_px=sizes_px,
+        boxes=boxes,
+    )
 
 
 def grey(picture: Image.Image) -> Image.Image:
@@ -72,40 +103,6 @@ def grey(picture: Image.Image) -> Image.Image:
     return picture.convert("L")
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Return a mask (H, W); true where the file is brighter than 127 of 255.
-
-    A threshold in the middle forgives the noise of masks stored as JPEG.
-    """
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("L")) > 127
-
-
-def box_of_mask(mask: NDArray[np.bool_]) -> Box:
-    """Return the box around all of a mask (H, W) that is not empty."""
-    down, across = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1
-
-
-def boxes_of_mask(mask: NDArray[np.bool_]) -> Boxes:
-    """Return the box of every connected part of a mask (H, W), specks left out.
-
-    Parts that touch at a corner are one.
-
-    >>> boxes_of_mask(np.eye(3, dtype=bool))
-    ((0, 0, 3, 3),)
-    """
-    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    sizes_px = np.bincount(parts.ravel())[1:]
-    return tuple(
-        (across.start, down.start, across.stop, down.stop)
-        for (down, across), size_px in zip(
-            ndimage.find_objects(parts), sizes_px, strict=True
-        )
-        if size_px >= SPECK * sizes_px.max()
-    )
-
-
 def box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
     """Yield a message for each box outside a picture of (width, height)."""
     width, height = size
@@ -117,37 +114,76 @@ def box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
             )
 
 
-def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]:
-    """Return the picture's thumbnail, and (column, message) for each fault."""
-    blank = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
-    if pd.isna(row.image) or not (folder / row.image).is_file():
-        return blank, []
+@dataclass(slots=True)
+class _Seen:
+    """What one row's files show; problems and doubts are (column, message)."""
+
+    size: tuple[int, int] = (0, 0)
+    thumbnail: Thumbnails | None = None
+    boxes: Boxes = ()
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    doubts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _inspect(row: Any, folder: Path) -> _Seen:
+    seen = _Seen()
+    if pd.isna(row.image) or not is_there(row.image, folder):
+        return seen
     try:
-        with Image.open(folder / row.image) as picture:
-            size, small = picture.size, thumbnail(grey(picture))
+        _verify(folder / row.image)
+        with Image.open(folder / row.image) as opened:
+            n_frames = getattr(opened, "n_frames", 1)
+            picture = grey(opened)
     except UNREADABLE as error:
         text = f"picture {row.image!r} cannot be read ({error}); export it again"
-        return blank, [("image", text)]
-    problems = [("boxes", text) for text in box_problems(row.boxes, size)]
-    if pd.notna(row.mask) and (folder / row.mask).is_file():
-        problems += [("mask", text) for text in _mask_problems(row.mask, folder, size)]
-    return small, problems
+        seen.problems.append(("image", text))
+        return seen
+    seen.size, seen.thumbnail = picture.size, thumbnail(picture)
+    seen.problems += [("boxes", text) for text in box_problems(row.boxes, seen.size)]
+    if not seen.problems:
+        seen.boxes = row.boxes
+    seen.doubts += [("image", text) for text in _picture_doubts(picture, n_frames)]
+    if pd.notna(row.mask) and is_there(row.mask, folder):
+        _inspect_mask(row.mask, folder, seen)
+    return seen
 
 
-def _mask_problems(name: str, folder: Path, size: tuple[int, int]) -> Iterator[str]:
+def _verify(path: Path) -> None:
+    """Check the sums of a PNG, which decoding does not: damage may decode to noise."""
+    with Image.open(path) as opened:
+        if opened.format == "PNG":
+            opened.verify()
+
+
+def _picture_doubts(picture: Image.Image, n_frames: int) -> Iterator[str]:
+    darkest, brightest = picture.getextrema()
+    if darkest == brightest:
+        yield "the picture is empty: all its pixels are alike; export it again"
+    if n_frames > 1:
+        yield (
+            "the file holds several pictures, and only the first is read; export each "
+            "as a file of its own"
+        )
+    if has_lettering(picture):
+        yield (
+            "the picture seems to hold burnt-in text, a guess from the shape of "
+            "letters; a name or a date identifies the patient, and a grade gives the "
+            "label away: look, and crop it or paint it over"
+        )
+
+
+def _inspect_mask(name: str, folder: Path, seen: _Seen) -> None:
     try:
-        mask = read_mask(folder / name)
+        _verify(folder / name)
+        levels = read_levels(folder / name)
     except UNREADABLE as error:
-        yield f"mask {name!r} cannot be read ({error}); export it again"
+        text = f"mask {name!r} cannot be read ({error}); export it again"
+        seen.problems.append(("mask", text))
         return
-    height, width = mask.shape
-    if (width, height) != size:
-        yield (
-            f"mask {name!r} has {width} x {height} pixels, but its picture "
-            f"{size[0]} x {size[1]}; export the mask in the picture's size"
-        )
-    elif not mask.any():
-        yield (
-            f"mask {name!r} has no pixel above 127 of 255; draw the nodule in white, "
-            "or leave the cell empty"
-        )
+    problems = [("mask", text) for text in mask_problems(name, levels, seen.size)]
+    seen.problems += problems
+    if problems:
+        return
+    mask = nodule_of(levels)
+    seen.doubts += [("mask", text) for text in mask_doubts(name, mask, seen.boxes)]
+    seen.boxes = seen.boxes or boxes_of_mask(mask)

@@ -21,7 +21,8 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
-from thyroid_fl.picture_check import UNREADABLE, box_problems, grey, read_mask
+from thyroid_fl.masks import read_mask
+from thyroid_fl.picture_check import UNREADABLE, box_problems, grey
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]

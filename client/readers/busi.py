@@ -26,7 +26,8 @@ from thyroid_fl.client.readers.published import (
     without,
 )
 from thyroid_fl.client.readers.result import Import, Note
-from thyroid_fl.picture_check import UNREADABLE, read_mask
+from thyroid_fl.masks import read_mask
+from thyroid_fl.picture_check import UNREADABLE
 
 LABELS = {"benign": "0", "malignant": "1", "normal": None}
 MASK = re.compile(r"(.*)_mask(_\d+)?")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from thyroid_fl.client.readers.result import Note
 from thyroid_fl.columns import LINE
 from thyroid_fl.errors import ManifestError
-from thyroid_fl.picture_check import box_of_mask
+from thyroid_fl.masks import box_of_mask
 
 Row = dict[str, str | None]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.picture_check import box_of_mask
+from thyroid_fl.masks import box_of_mask
 from thyroid_fl.simulation.phantom.anatomy import sample_neck, section
 from thyroid_fl.simulation.phantom.nodule import View
 from thyroid_fl.simulation.phantom.nodule_features import NoduleFeatures

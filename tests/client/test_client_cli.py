@@ -98,12 +98,14 @@ def test_table_and_picture_faults_come_together(source):
 
     checked = call("check", path)
 
-    places = [line.split(":")[0] for line in checked.stdout.splitlines()]
-    assert places == [
+    lines = [line for line in checked.stdout.splitlines() if ": warning:" not in line]
+    assert [line.split(":")[0] for line in lines] == [
         "manifest.csv line 2", "manifest.csv line 4", "manifest.csv line 5",
         "manifest.csv",
     ]  # fmt: skip
-    assert "3 faults; 4 pictures of 3 patients in 2 hospitals" in checked.stdout
+    assert lines[-1].startswith(
+        "manifest.csv: 3 faults, 3 warnings; 4 pictures of 3 pa"
+    )
 
 
 def test_a_clean_folder_is_imported_and_clean_again(source, tmp_path):
@@ -112,7 +114,7 @@ def test_a_clean_folder_is_imported_and_clean_again(source, tmp_path):
 
     assert (imported.exit_code, checked.exit_code) == (0, 0)
     assert "4 pictures of 3 patients in 2 hospitals" in imported.stdout
-    assert checked.stdout.startswith("manifest.csv: no faults; 4 pictures")
+    assert "manifest.csv: no faults, 3 warnings; 4 pictures" in checked.stdout
 
 
 def test_one_picture_under_two_patients_is_a_fault(source):
@@ -130,7 +132,51 @@ def test_one_picture_under_two_patients_is_a_fault(source):
 def test_alike_pictures_of_one_patient_are_no_fault(source):
     (source / "b.png").write_bytes((source / "a.png").read_bytes())
 
-    assert call("check", source / "manifest.csv").exit_code == 0
+    checked = call("check", source / "manifest.csv")
+
+    assert checked.exit_code == 0
+    assert ", 1 (nearly) the same as another one of the patient" in checked.stdout
+
+
+def test_warnings_are_printed_before_the_faults_and_are_none(source, tmp_path):
+    mask = Image.new("1", (80, 60), 1)
+    mask.save(source / "all.png")
+    path = edit(source, "image,malignant,age,boxes", "image,malignant,age,mask")
+    edit(source, '"[[0, 0, 80, 60]]"', "all.png")
+
+    checked = call("check", path)
+    imported = call("import", "folder", source, tmp_path / "out")
+
+    assert (checked.exit_code, imported.exit_code) == (0, 0)
+    assert (tmp_path / "out/masks/all.png").is_file()
+    assert "line 2: warning: mask 'all.png' covers 100%" in checked.stdout
+    edit(source, "51", "151")
+    places = [line.split(":")[1] for line in call("check", path).stdout.splitlines()]
+    assert places[:-2] == [" warning"] * 4
+    assert places[-2].startswith(" age is '151'")
+    assert places[-1].startswith(" 1 fault, 4 warnings; 4 pictures")
+
+
+def test_the_page_is_written_with_faults_too(source, tmp_path):
+    path = edit(source, "51", "151")
+
+    checked = call("check", path, "--html", tmp_path / "page.html")
+
+    assert checked.exit_code == 1
+    assert "page.html: written; it shows patients" in checked.stdout
+    assert "expected years from 0 to 120" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "page", "no/page.html"])
+def test_a_page_of_another_name_or_place_is_refused_before_the_check(source, name):
+    before = (source / "manifest.csv").read_text()
+
+    checked = call("check", source / "manifest.csv", "--html", source / name)
+
+    assert checked.exit_code == 2
+    assert "name a file .html in a folder that exists" in checked.stderr
+    assert checked.stdout == ""
+    assert (source / "manifest.csv").read_text() == before
 
 
 def test_the_option_hospital_names_the_only_hospital(source, tmp_path):
@@ -169,7 +215,7 @@ def test_the_unforeseen_is_one_line_and_debug_shows_where(source, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("a\nsurprise")
 
-    monkeypatch.setattr(cli, "inspect_pictures", fail)
+    monkeypatch.setattr(cli, "check_manifest", fail)
     plain = call("check", source / "manifest.csv")
     debug = call("check", source / "manifest.csv", "--debug")
 

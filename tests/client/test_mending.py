@@ -1,5 +1,6 @@
 """What an import mends of a published set: patients, labels, sides."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,22 @@ import pandas as pd
 from thyroid_fl.client.mending import mend
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.columns import LINE
+from thyroid_fl.faults import Fault
 from thyroid_fl.picture_check import Inspection
 
 PICTURES = np.random.default_rng(1).integers(0, 255, (6, 64, 64), np.uint8)
+
+
+def seen(thumbnails: np.ndarray) -> Inspection:
+    """Say that pictures look like this and have no faults."""
+    n = len(thumbnails)
+    return Inspection(
+        faults=[],
+        warnings=[],
+        thumbnails=thumbnails,
+        sizes_px=np.zeros((n, 2), np.int64),
+        boxes=[()] * n,
+    )
 
 
 def mended(shown: str, **columns: str) -> Import:
@@ -30,7 +44,7 @@ def mended(shown: str, **columns: str) -> Import:
     files = pd.DataFrame({"image": [Path(__file__)] * n, "mask": None}, lines)
     thumbnails = PICTURES[[int(one) for one in shown]]
     found = Import(rows, Path("source"), is_published=True)
-    return mend(found, files, Inspection([], thumbnails))
+    return mend(found, files, seen(thumbnails))
 
 
 def test_duplicates_join_patients_in_chains():
@@ -67,6 +81,30 @@ def test_a_fold_keeps_a_patient_whole_outside_the_test():
     assert done.rows["split_2"].tolist() == ["test", "test", "val"]
 
 
+def test_warnings_leave_nothing_out_and_change_nothing():
+    lines = pd.RangeIndex(2, 5, name=LINE)
+    rows = pd.DataFrame(
+        {
+            "image_id": [*"abc"],
+            "patient_id": [*"uvw"],
+            "hospital": "H",
+            "malignant": "0",
+        },
+        lines,
+    )
+    files = pd.DataFrame({"image": [Path(__file__)] * 3, "mask": None}, lines)
+    warnings = [Fault(2, "image", "text"), Fault(3, "mask", "x"), Fault(4, "boxes", "")]
+
+    done = mend(
+        Import(rows, Path("source"), is_published=True),
+        files,
+        replace(seen(PICTURES[:3]), warnings=warnings),
+    )
+
+    assert done.rows.equals(rows)
+    assert done.left_out == done.mended == ()
+
+
 def test_black_pictures_are_no_duplicates():
     rows = mended("0").rows
     black = pd.concat([rows.assign(image_id="a"), rows.assign(image_id="b")])
@@ -77,7 +115,7 @@ def test_black_pictures_are_no_duplicates():
     done = mend(
         Import(black, Path("source"), is_published=True),
         files,
-        Inspection([], np.zeros((2, 64, 64), np.uint8)),
+        seen(np.zeros((2, 64, 64), np.uint8)),
     )
 
     assert done.rows["patient_id"].tolist() == ["u", "v"]

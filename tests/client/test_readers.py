@@ -112,7 +112,7 @@ def test_what_cannot_be_used_of_a_published_set_is_left_out(published, tmp_path)
     assert done.rows["image_id"].tolist() == ["bus_0001-l", "bus_0002-s", "bus_0003-s"]
     assert done.left_out[-1].reason == "the picture cannot be read"
     assert done.left_out[-1].image_ids == ("bus_0001-r",)
-    assert done.mended[-1].reason.startswith("the mask is unreadable, empty or of")
+    assert done.mended[-1].reason.startswith("the mask is unreadable, empty, grey")
     assert done.mended[-1].image_ids == ("bus_0002-s",)
 
 

@@ -10,7 +10,7 @@ from thyroid_fl.batches import (
     training_batches,
     warp,
 )
-from thyroid_fl.picture_check import box_of_mask
+from thyroid_fl.masks import box_of_mask
 
 
 @pytest.fixture

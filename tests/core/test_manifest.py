@@ -16,7 +16,7 @@ from thyroid_fl.manifest import (
     read_table,
     write_manifest,
 )
-from thyroid_fl.picture_check import boxes_of_mask, inspect_pictures
+from thyroid_fl.picture_check import inspect_pictures
 
 GOOD = {
     "image_id": ["a", "b", "c"],
@@ -266,13 +266,3 @@ def test_pictures_that_cannot_serve_are_named(folder):
     assert "cannot be read" in texts[3]
     assert "30 x 21 pixels, but its picture 30 x 20" in texts[4]
     assert told == [1, 2, 3, 4]
-
-
-def test_a_mask_gives_a_box_for_each_part_but_none_for_specks():
-    mask = np.zeros((40, 50), bool)
-    mask[5:25, 10:30] = True
-    mask[30:35, 40:45] = True
-    mask[0, 0] = True
-
-    assert boxes_of_mask(mask) == ((10, 5, 30, 25), (40, 30, 45, 35))
-    assert boxes_of_mask(np.zeros((4, 4), bool)) == ()

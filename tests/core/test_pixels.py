@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from thyroid_fl.errors import ManifestError
-from thyroid_fl.picture_check import box_of_mask
+from thyroid_fl.masks import box_of_mask
 from thyroid_fl.pixels import letterbox, nodule_crop, open_store
 
 SETTINGS = {"region": "whole", "margin": 0.25, "image_px": 32}

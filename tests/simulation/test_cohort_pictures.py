@@ -9,7 +9,8 @@ from PIL import Image
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.manifest import manifest_faults, read_manifest, read_table
-from thyroid_fl.picture_check import boxes_of_mask, inspect_pictures, read_mask
+from thyroid_fl.masks import boxes_of_mask, read_mask
+from thyroid_fl.picture_check import inspect_pictures
 from thyroid_fl.simulation.cohort import Assumptions, cohort
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from thyroid_fl.batches import Batch
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.picture_check import read_mask
+from thyroid_fl.masks import read_mask
 from thyroid_fl.settings import Study
 from thyroid_fl.statistics.overlap import dice, hausdorff95, iou
 from thyroid_fl.tasks.norm import with_norm

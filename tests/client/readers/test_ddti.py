@@ -10,7 +10,7 @@ from thyroid_fl.client.importing import import_pictures
 from thyroid_fl.client.readers import FORMATS
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.manifest import read_manifest
-from thyroid_fl.picture_check import read_mask
+from thyroid_fl.masks import read_mask
 
 REAL = Path(__file__).parents[3] / "../shared/data/ddti"
 UNITED = "outlines of one nodule are united, those of a few pixels ignored"

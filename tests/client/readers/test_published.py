@@ -11,7 +11,7 @@ from thyroid_fl.client.readers import FORMATS
 from thyroid_fl.client.readers.published import read_xml, rows_of
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.errors import ConfigError, ManifestError
-from thyroid_fl.picture_check import read_mask
+from thyroid_fl.masks import read_mask
 
 
 def account(notes):
@@ -142,7 +142,7 @@ def test_stanford_frames_are_drawn_and_grouped_by_nodule(imported, tmp_path):
         assert (frame.format, frame.mode, frame.size) == ("PNG", "L", (48, 40))
     with Image.open(tmp_path / "out" / cases["mask"].iloc[0]) as mask:
         assert mask.mode == "1"
-    empty = "the mask is unreadable, empty or of another size; kept without mask"
+    empty = "the mask is unreadable, empty, grey or of another size; kept without mask"
     assert account(done.mended)[empty] == ("9-00005",)
 
 
