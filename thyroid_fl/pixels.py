@@ -21,7 +21,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
-from thyroid_fl.masks import read_mask
+from thyroid_fl.masks import mask_problems, nodule_of, read_levels
 from thyroid_fl.picture_check import UNREADABLE, box_problems, grey
 
 Picture = NDArray[np.uint8]
@@ -268,11 +268,9 @@ def _mask(path: Path, size: tuple[int, int]) -> tuple[Image.Image, str | None]:
     """
     empty = Image.new("L", size)
     try:
-        mask = read_mask(path)
+        levels = read_levels(path)
     except UNREADABLE as error:
         return empty, f"mask {path.name!r} cannot be read ({error})"
-    if mask.shape != size[::-1]:
-        return empty, f"mask {path.name!r} has another size than its picture"
-    if not mask.any():
-        return empty, f"mask {path.name!r} has no pixel above 127 of 255"
-    return Image.fromarray(mask.astype(np.uint8) * 255), None
+    if problem := next(mask_problems(path.name, levels, size), None):
+        return empty, problem
+    return Image.fromarray(nodule_of(levels).astype(np.uint8) * 255), None

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from thyroid_fl.client.site import open_archive, open_site
 from thyroid_fl.errors import ConfigError, ManifestError
@@ -111,11 +112,13 @@ def test_a_hospital_without_any_label_has_nothing_to_train_on_but_counts(rewritt
 
 def test_an_unreadable_mask_takes_no_picture_away_and_moves_no_patient(rewritten):
     def masked(table):
-        table["mask"] = "images/0-0.png"
+        table["mask"] = "images/mask.png"
         table.loc[5, "mask"] = "images/broken.png"
 
     data = rewritten(masked).data
-    (Path(data).parent / "images" / "broken.png").write_bytes(b"text")
+    images = Path(data).parent / "images"
+    (images / "broken.png").write_bytes(b"text")
+    Image.fromarray(np.eye(40, 50, dtype=np.uint8) * 255).save(images / "mask.png")
     archives = [
         open_archive(make_study(data=data, task=task, image_px=64), data)
         for task in ("classification", "segmentation")
