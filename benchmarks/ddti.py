@@ -23,7 +23,7 @@ from thyroid_fl.manifest import read_manifest, write_manifest
 FOLDS = 4
 HOSPITALS = 4
 SETTINGS = {
-    "rounds": 30,
+    "rounds": 20,
     "local_epochs": 1,
     "batch_size": 8,
     "learning_rate": 2e-3,

@@ -27,28 +27,30 @@ def print_comparison(
     results, comparisons = (
         table[
             (table["metric"] == metric)
-            & (table["unit"] == unit)
             & (table["hospital"] == "all")
             & (table["test_set"] == "internal")
         ]
         for table in (compared.results, compared.comparisons)
     )
     console.print(f"\n{title}: {name}")
-    console.print(_table(results, pd.read_csv(compared.folder / "history.csv")))
-    for row in comparisons[comparisons["fold"] == "mean"].itertuples():
+    console.print(_table(results, unit, pd.read_csv(compared.folder / "history.csv")))
+    means = comparisons[(comparisons["fold"] == "mean") & (comparisons["unit"] == unit)]
+    for row in means.itertuples():
         console.print(
             f"{row.comparison} {row.trained_on}: {row.difference:+.3f} "
             f"({row.low:+.3f} to {row.high:+.3f}), p = {row.p_value:.3f}"
         )
 
 
-def _table(results: pd.DataFrame, history: pd.DataFrame) -> Table:
+def _table(results: pd.DataFrame, unit: str, history: pd.DataFrame) -> Table:
     """Return value of each fold, mean with interval, and seconds a fold, by model."""
     folds = sorted(set(results["fold"]) - {"mean"})
     history[KEYS] = history[KEYS].fillna("")
-    table = Table("model", *folds, "mean of folds (95 % CI)", "s a fold")
+    columns = [*folds, "mean of folds (95 % CI)", "by patient", "s a fold"]
+    table = Table("model", *columns)
     for key, rows in results.groupby(KEYS, sort=False):
-        by_fold = rows.set_index("fold")
+        by_fold = rows[rows["unit"] == unit].set_index("fold")
+        by_patient = rows[(rows["unit"] == "patient") & (rows["fold"] == "mean")]
         own = (history[KEYS] == list(key)).all(axis=1)
         seconds = history.loc[own, "seconds"].sum() / len(folds)
         mean = by_fold.loc["mean"]
@@ -56,6 +58,7 @@ def _table(results: pd.DataFrame, history: pd.DataFrame) -> Table:
             " ".join(filter(None, key)),
             *[f"{by_fold.loc[fold, 'value']:.3f}" for fold in folds],
             f"{mean['value']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})",
+            " ".join(f"{value:.3f}" for value in by_patient["value"]),
             f"{seconds:.0f}",
         )
     return table
