@@ -77,6 +77,7 @@ def matrix(compared: thyroid_fl.Comparison) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--norm", default="weight")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
@@ -92,6 +93,7 @@ def main() -> None:
             singles=len(VENDORS),
             tuned=0,
             rounds=10,
+            norm=options.norm,
             local_epochs=2,
         )
     aucs = matrix(compared)

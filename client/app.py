@@ -2,8 +2,10 @@
 
 Messages (Flower's record keys):
     train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
-        ``arrays`` and ``metrics`` (num-examples, train-loss, n-steps).
+        ``arrays``, ``metrics`` (num-examples, train-loss, n-steps) and ``counts`` of
+        the hospital's pictures (n-registered, n-readable, n-usable, n-used).
     evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
+    query.summary: nothing -> ``summary`` (counts; see `thyroid_fl.summary`).
 """
 
 import logging
@@ -14,17 +16,26 @@ from typing import cast
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from torch import nn
 
 from thyroid_fl.batches import training_batches
-from thyroid_fl.client.inference import predict
+from thyroid_fl.client.inference import validate
 from thyroid_fl.client.site import Site, open_site
+from thyroid_fl.client.summary import site_summary
 from thyroid_fl.client.training import local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place, set_threads
 from thyroid_fl.settings import Study, study_from
 from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.summary import QUERY
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import load_arrays, views_of
 
@@ -63,8 +74,10 @@ def answering(handler: Handler) -> Callable[[Message, Context], Message]:
 @answering
 def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     """Train on the site's cases and return the weights; no cases, no weights."""
+    counts = ConfigRecord({k.replace("_", "-"): n for k, n in site.counts.items()})
+    counts["n-used"] = len(site.train)
     if not len(site.train):
-        return _reply({"num-examples": 0.0}, ArrayRecord())
+        return _reply({"num-examples": 0.0}, counts=counts, arrays=ArrayRecord())
     model, config = _global_model(study, asked), asked["config"]
     optimizer = make_optimizer(
         model,
@@ -93,7 +106,7 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
         "train-loss": update.loss,
         "n-steps": float(update.n_steps),
     }
-    return _reply(metrics, arrays)
+    return _reply(metrics, counts=counts, arrays=arrays)
 
 
 @app.evaluate()
@@ -102,12 +115,19 @@ def evaluate(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     """Return the loss and the task's sums over the site's validation cases."""
     if not len(site.val):
         return _reply({"num-examples": 0.0})
-    task = TASKS[study.task]
     model = _global_model(study, asked)
-    scores, loss = predict(model, task, site.cases, site.val, study)
-    labels = site.cases.malignant.cpu().numpy()[site.val]
-    metrics = {"num-examples": float(len(site.val)), "loss": loss}
-    return _reply(metrics | task.measure(labels, scores))
+    metrics = {"num-examples": float(len(site.val))}
+    return _reply(metrics | validate(model, site, study))
+
+
+@app.query(QUERY)
+def summary(message: Message, context: Context) -> Message:
+    """Tell counts of the site's patients and pictures, none below its own minimum."""
+
+    def told(study: Study, site: Site, asked: RecordDict) -> RecordDict:
+        return site_summary(study, site.name, context.node_config)
+
+    return answering(told)(message, context)
 
 
 def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:
@@ -115,11 +135,10 @@ def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSeq
     return np.random.SeedSequence([seed, server_round, zlib.crc32(hospital.encode())])
 
 
-def _reply(metrics: dict[str, float], arrays: ArrayRecord | None = None) -> RecordDict:
-    records = RecordDict({"metrics": MetricRecord(dict(metrics))})
-    if arrays is not None:
-        records["arrays"] = arrays
-    return records
+def _reply(
+    metrics: dict[str, float], **records: ArrayRecord | ConfigRecord
+) -> RecordDict:
+    return RecordDict({"metrics": MetricRecord(dict(metrics)), **records})
 
 
 def _global_model(study: Study, asked: RecordDict) -> nn.Module:

@@ -61,7 +61,12 @@ def import_(
                 FORMATS[format_], source, out, hospital=hospital, progress=progress
             )
         print(f"{out / 'manifest.csv'}: {_summary(done.rows)}")
-        for word, notes in (("mended", done.mended), ("left out", done.left_out)):
+        accounts = {
+            "mended": done.mended,
+            "left out": done.left_out,
+            "warning": done.warned,
+        }
+        for word, notes in accounts.items():
             for note in notes:
                 if note.image_ids:
                     print(f"{word}: {_account(note)}")
@@ -112,7 +117,5 @@ def _alike(n: int) -> str:
 def _account(note: Note) -> str:
     shown = ", ".join(map(str, note.image_ids[:5]))
     more = ", ..." if len(note.image_ids) > 5 else ""
-    number = (
-        "1 picture" if len(note.image_ids) == 1 else f"{len(note.image_ids)} pictures"
-    )
+    number = f"{len(note.image_ids)} {note.unit}{'s' * (len(note.image_ids) != 1)}"
     return f"{number}, because {note.reason}: {shown}{more}"

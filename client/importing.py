@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -48,7 +49,8 @@ def import_pictures(
         What was read, with the rows as they were written.
 
     Raises:
-        ConfigError: the source is not there, `out` is, or `hospital` is not wanted.
+        ConfigError: the source is not there, `out` is, or `hospital` is not wanted,
+            or is wanted and missing.
         ManifestError: the source has faults; all are listed.
     """
     if not source.is_dir():
@@ -56,7 +58,7 @@ def import_pictures(
     if out.exists():
         raise ConfigError(f"{out} exists; name a new folder, or remove it first")
     found = read(source)
-    found = replace(found, rows=_with_hospital(found.rows, hospital))
+    found = replace(found, rows=_with_hospital(found, hospital))
     beside = next(parent for parent in out.absolute().parents if parent.is_dir())
     with tempfile.TemporaryDirectory(dir=beside, prefix=".importing-") as scratch:
         total = len(found.drawn) + len(found.rows)
@@ -77,14 +79,18 @@ def import_pictures(
     return replace(done, rows=cases)
 
 
-def _with_hospital(table: pd.DataFrame, hospital: str | None) -> pd.DataFrame:
-    if hospital is None:
-        return table
-    if "hospital" in table:
+def _with_hospital(found: Import, hospital: str | None) -> pd.DataFrame:
+    is_named = "hospital" in found.rows
+    if hospital is not None and is_named:
         raise ConfigError(
             "--hospital: the source names its hospitals itself; leave the option out"
         )
-    return table.assign(hospital=hospital)
+    if hospital is None and not is_named and found.is_published:
+        raise ConfigError(
+            "--hospital: the source names no hospital; name the one that all pictures "
+            "come from with --hospital NAME"
+        )
+    return found.rows if hospital is None else found.rows.assign(hospital=hospital)
 
 
 def _draw_all(
@@ -104,7 +110,9 @@ def _draw_all(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         picture.save(folder / path)
 
-    with ThreadPoolExecutor() as pool:  # PNG is packed outside the interpreter's lock
+    # PNG is packed outside the interpreter's lock.
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # what cannot be drawn is listed, and no more
         for i, _ in enumerate(pool.map(save, drawings)):
             progress(i + 1)
     return {path: folder / path for path in drawings}

@@ -36,7 +36,8 @@ def mend(found: Import, files: pd.DataFrame, seen: Inspection) -> Import:
         for name in files.columns.union(["boxes"])
     }
     absent = files.index[~is_there["image"]]
-    found = _without(found, absent, "the picture is not there")
+    reason = "the picture is not there or cannot be drawn"
+    found = _without(found, absent, reason)
     found = _without(found, faulty["image"], "the picture cannot be read")
     absent = files.index[files["mask"].notna() & ~is_there["mask"]]
     found = _emptied(found, "mask", absent, "the mask is not there or cannot be drawn")
@@ -54,11 +55,17 @@ def mend(found: Import, files: pd.DataFrame, seen: Inspection) -> Import:
     found = _settle_labels(found, pairs[np.array(is_same, bool)])
     found = _keep_sides_apart(_join_patients(found, pairs))
     kept = set(found.rows["image_id"])
-    mended = tuple(
-        replace(note, image_ids=tuple(filter(kept.__contains__, note.image_ids)))
-        for note in found.mended
+    mended, warned = (
+        tuple(_of_kept(note, kept) for note in notes)
+        for notes in (found.mended, found.warned)
     )
-    return replace(found, mended=mended)
+    return replace(found, mended=mended, warned=warned)
+
+
+def _of_kept(note: Note, kept: set[str]) -> Note:
+    if note.unit != "picture":
+        return note
+    return replace(note, image_ids=tuple(filter(kept.__contains__, note.image_ids)))
 
 
 def _settle_labels(found: Import, pairs: Pairs) -> Import:

@@ -14,7 +14,7 @@ import jinja2
 
 from thyroid_fl.client.checking import Checked
 from thyroid_fl.client.examples import choose, examples
-from thyroid_fl.client.summary import counts, patient_charts, picture_charts
+from thyroid_fl.client.page_charts import counts, patient_charts, picture_charts
 from thyroid_fl.faults import count, describe, describe_warnings
 
 N_EXAMPLES = 24

@@ -1,7 +1,7 @@
 """A hospital's cases as its ClientApp sees them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from thyroid_fl.batches import Cases, IntArray
 from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError, ManifestError
+from thyroid_fl.errors import ConfigError
 from thyroid_fl.leaks import refuse_leaks
 from thyroid_fl.manifest import read_manifest
-from thyroid_fl.pixels import open_store
+from thyroid_fl.pixels import PixelStore, open_store
 from thyroid_fl.settings import Study
-from thyroid_fl.splits import split_cases
+from thyroid_fl.splits import split_cases, with_test_set
 from thyroid_fl.tasks import TASKS
 
 ALL_HOSPITALS = "all"
@@ -34,13 +35,17 @@ class Archive:
     Attributes:
         table: one row per case: manifest columns, split, test_set.
         cases: pixels and labels in the same order.
-        registered: number of pictures in the manifest.
-        left_out: columns image_id, reason.
+        folder: the manifest's; the paths in the table start there.
+        counts: one row a hospital: n_registered pictures in the manifest, n_readable
+            of them in the pixel store, n_usable of these with what the task needs.
+        left_out: columns image_id, reason, is_fault: pictures that cannot be used;
+            a fault is one that the hospital should mend.
     """
 
     table: pd.DataFrame
     cases: Cases
-    registered: int
+    folder: Path
+    counts: pd.DataFrame
     left_out: pd.DataFrame
 
     def rows(self, split: str, hospital: str = ALL_HOSPITALS) -> IntArray:
@@ -59,6 +64,8 @@ class Site:
     cases: Cases
     train: IntArray
     val: IntArray
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """n_registered, n_readable and n_usable pictures, see `Archive`."""
 
 
 def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
@@ -92,6 +99,7 @@ def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
         cases=archive.cases,
         train=archive.rows("train", str(name)),
         val=archive.rows("val", str(name)),
+        counts=_own_counts(archive.counts, str(name)),
     )
 
 
@@ -123,16 +131,19 @@ def open_archive(
     return _open_archive(Study(**settings), changed_ns)
 
 
-def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
+def _open_store(
+    study: Study, progress: Callable[[int, int], None]
+) -> tuple[pd.DataFrame, PixelStore]:
     path = Path(study.data)
     manifest = read_manifest(path)
-    return len(manifest), open_store(
+    return manifest, open_store(
         manifest,
         path.parent,
         path.parent / "pixels",
         region=study.region,
         margin=study.margin,
         image_px=study.image_px,
+        masks="mask" in TASKS[study.task].needs,
         progress=progress,
     )
 
@@ -140,37 +151,77 @@ def _open_store(study: Study, progress: Callable[[int, int], None]) -> Any:
 @lru_cache(maxsize=4)
 def _open_archive(study: Study, changed_ns: int) -> Archive:
     del changed_ns  # a manifest that was mended is another one
-    registered, store = _open_store(study, lambda done, total: None)
-    table = store.cases.copy()
-    needs = list(TASKS[study.task].needs)
-    lacking = table[needs].isna().any(axis=1)
-    if lacking.all():
-        raise ManifestError(
-            f"{study.data}: no picture can be used for {study.task}; fill the column "
-            f"{' and '.join(needs)}"
-        )
-    divided = split_cases(
-        table[~lacking],
+    manifest, store = _open_store(study, lambda done, total: None)
+    table, needs = store.cases, TASKS[study.task].needs
+    lacking = table[list(needs)].map(_is_missing).any(axis=1)
+    # All cases are split, so that a patient is on one side in all tasks.
+    table = split_cases(
+        table,
         study.split,
         seed=study.split_seed,
         fold=study.fold,
         n_folds=study.n_folds,
     )
-    refuse_leaks(divided, store.thumbnails[~lacking.to_numpy()])
+    refuse_leaks(table, store.thumbnails)
     # A case without its label stays in the table, in no split.
-    columns = ["split", "test_set"]
-    table[columns] = divided[columns].reindex(table.index)
+    table = with_test_set(table.assign(split=table["split"].mask(lacking)))
+    empty = f"the column {' or '.join(needs)} is empty; {study.task} needs it"
+    faults = table.loc[lacking, "mask_fault"]
     unlabelled = table.loc[lacking, ["image_id"]].assign(
-        reason=f"no label for {study.task}"
+        reason=faults.fillna(empty), is_fault=faults.notna()
     )
-    device = choose_device(study.device)
-    malignant = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
     return Archive(
         table=table,
-        cases=Cases(
-            pixels=torch.from_numpy(store.pixels).to(device),
-            malignant=torch.from_numpy(malignant).to(device),
-        ),
-        registered=registered,
+        cases=_cases(store, table, needs, choose_device(study.device)),
+        folder=Path(study.data).parent,
+        counts=_counts(manifest, store.cases, store.cases[~lacking]),
         left_out=pd.concat([store.left_out, unlabelled], ignore_index=True),
     )
+
+
+def _own_counts(counts: pd.DataFrame, name: str) -> dict[str, int]:
+    own = counts if name == ALL_HOSPITALS else counts.loc[[name]]
+    return {str(column): int(n) for column, n in own.sum().items()}
+
+
+def _counts(
+    registered: pd.DataFrame, readable: pd.DataFrame, usable: pd.DataFrame
+) -> pd.DataFrame:
+    stages = {"registered": registered, "readable": readable, "usable": usable}
+    counts = {f"n_{k}": v["hospital"].value_counts() for k, v in stages.items()}
+    return pd.DataFrame(counts).fillna(0).astype(int)
+
+
+def _cases(
+    store: PixelStore, table: pd.DataFrame, needs: Sequence[str], device: torch.device
+) -> Cases:
+    malignant = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
+    boxes = torch.from_numpy(_boxes(table)) if "boxes" in needs else None
+    return Cases(
+        pixels=torch.from_numpy(store.pixels).to(device),
+        malignant=torch.from_numpy(malignant).to(device),
+        masks=None if store.masks is None else torch.from_numpy(store.masks).to(device),
+        boxes=None if boxes is None else boxes.to(device),
+    )
+
+
+def _boxes(table: pd.DataFrame) -> NDArray[np.float32]:
+    """Return (N, K, 4) boxes in pixels of the store, NaN where a case has fewer."""
+    most = int(table["boxes"].map(_n_boxes).max())
+    boxes = np.full((len(table), most, 4), np.nan, np.float32)
+    case: Any
+    for k, case in enumerate(table.itertuples()):
+        if n := _n_boxes(case.boxes):
+            corners = np.stack(case.boxes).reshape(n, 2, 2) - case.crop[:2]
+            offset = (case.left, case.top)
+            boxes[k, :n] = (corners * case.scale + offset).reshape(n, 4)
+    return boxes
+
+
+def _n_boxes(boxes: Any) -> int:
+    return 0 if boxes is None else len(boxes)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a cell says nothing: no value, or no box."""
+    return len(value) == 0 if isinstance(value, Sized) else bool(pd.isna(value))

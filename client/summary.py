@@ -1,204 +1,216 @@
-"""What a manifest holds, in counts: of patients and of pictures, by class.
+"""What a hospital tells of its data: counts, ages, and how bright its pictures are.
 
-A chart is a table: a row per value, with the number of benign and malignant ones and of
-those without pathology. A patient is malignant where one of its pictures is.
+A patient is one row here, with one cell in each table; pictures are counted with their
+patient. So a table's cells divide the patients, and a withheld cell hides its pictures.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import dataclasses
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from flwr.app import MetricRecord, RecordDict
+from numpy.typing import NDArray
 
-from thyroid_fl.client.checking import Checked, class_of_patients
-from thyroid_fl.columns import Boxes
+from thyroid_fl.client.site import ALL_HOSPITALS, open_archive
+from thyroid_fl.client.withholding import merged_ages, withheld
+from thyroid_fl.errors import ConfigError
+from thyroid_fl.settings import Study
+from thyroid_fl.summary import (
+    AGE_STRATA,
+    AGE_YEARS,
+    GREY,
+    GREY_DIGITS,
+    MIN_CELL,
+    N_AGE_BINS,
+    N_AGE_CELLS,
+    N_GREY_BINS,
+    N_IMAGES,
+    N_PATIENTS,
+    OTHER,
+    QUERY,
+    SIDES_PX,
+    TABLES,
+    VENDORS,
+    WITHHELD,
+    ages_key,
+    counts_keys,
+)
 
-MOST_ROWS = 15
-"""Rows of a chart; further ones are summed."""
-GRADES = ("2", "3", "4a", "4b", "4c", "5")
-# Edges of the spans that are counted.
-AGES = range(0, 131, 10)
-PICTURES = (0, 1, 2, 3, 4, 9, math.inf)
-PERCENTS = (0, 1, 2, 5, 10, 20, 50, 100)
-SIDES_PX = (0, 128, 256, 512, 768, 1024, 2048, math.inf)
-LENGTHS_MM = (0, 5, 10, 20, 40, math.inf)
+IntArray = NDArray[np.int64]
+Told = dict[str, int | list[int] | list[float]]
 
-_PICTURES = ("1", "2", "3", "4", "5\u20139", "10 and more")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a chart."""
-
-    name: str
-    n_benign: int
-    n_malignant: int
-    n_unknown: int
-
-    @property
-    def n(self) -> int:
-        """How many there are, of any class."""
-        return self.n_benign + self.n_malignant + self.n_unknown
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """Counts of patients or of pictures by one property."""
-
-    title: str
-    unit: str
-    rows: list[Row]
-    note: str = ""
-
-    @property
-    def most(self) -> int:
-        """The largest row's n, at least 1."""
-        return max([1, *(row.n for row in self.rows)])
+DEFAULT_MIN_CELL = 5
+_OTHER_NAMES = {
+    "ge": "GE Healthcare",
+    "siemens": "Siemens Healthineers",
+    "medison": "Samsung",
+    "supersonic": "Supersonic Imagine",
+    "aloka": "Hitachi",
+    "canon": "Canon Medical",
+    "sonosite": "Fujifilm",
+    "bk": "BK Medical",
+}
+"""A word of a vendor's name -> the vendor, where it is not the vendor's whole name."""
 
 
-def counts(checked: Checked) -> list[tuple[str, int]]:
-    """Return the numbers of what there is, with their names."""
-    cases = checked.cases
-    patients = patients_of(cases)
-    found = [
-        ("hospitals", cases["hospital"].nunique()),
-        ("patients", len(patients)),
-        ("benign", int((patients["malignant"] == 0).sum())),
-        ("malignant", int((patients["malignant"] == 1).sum())),
-        ("pictures", len(cases)),
-        ("with a mask", int(cases["mask"].notna().sum())),
-        ("with a box", int(cases["boxes"].map(bool).sum())),
-    ]
-    if checked.n_alike:
-        found.append(("like another one of the patient", checked.n_alike))
-    return found
+def site_summary(
+    study: Study, hospital: str, node_config: Mapping[str, Any]
+) -> RecordDict:
+    """Return the reply to the centre's question what data this hospital has.
 
-
-def patient_charts(cases: pd.DataFrame) -> list[Chart]:
-    """Return the charts whose unit is the patient, but those without any value.
+    It speaks of all pictures of the manifest, whatever region, split or task the study
+    has: else two questions would differ by a few patients, and tell of them.
 
     Args:
-        cases: one row per picture, all columns of a manifest.
+        study: names the data where the node does not, and the side of the pictures.
+        hospital: its name in the manifest, or ``all``.
+        node_config: ``manifest``; and ``min-cell``, the smallest count that may be
+            told, `DEFAULT_MIN_CELL` without it.
+
+    Raises:
+        ConfigError: ``min-cell`` is no whole number from 1.
+        ManifestError: the manifest or a picture cannot be used, or the split leaks.
     """
-    patients = patients_of(cases)
-    classes, ages = patients["malignant"], patients["age"]
-    decades = pd.cut(ages, list(AGES), right=False, labels=_spans(AGES, last=1))
-    sexes = patients["sex"].map({"F": "female", "M": "male"})
-    few = pd.cut(patients["n_pictures"], PICTURES, labels=_PICTURES)
-    return _told(
-        _chart("Hospital", "patients", patients["hospital"], classes),
-        _chart("Sex", "patients", sexes, classes),
-        _chart("Age, years", "patients", decades, classes, _spread(ages)),
-        _chart("Pictures of a patient", "patients", few, classes),
+    least = _min_cell(node_config)
+    whole = dataclasses.replace(study, region="whole")
+    archive = open_archive(whole, node_config.get("manifest", study.data))
+    is_here = (archive.table["hospital"] == hospital) | (hospital == ALL_HOSPITALS)
+    cases = archive.table[is_here]
+    rows = np.flatnonzero(is_here)
+    pixels = archive.cases.pixels[rows].cpu().numpy()
+    told = tell(cases, grey_levels(pixels, cases), least)
+    return RecordDict({QUERY: MetricRecord(dict(told))})
+
+
+def tell(cases: pd.DataFrame, grey: list[float], least: int) -> Told:
+    """Return what may be told of a hospital's pictures, by the keys of the message.
+
+    Args:
+        cases: one row a picture: the manifest's columns, and ``crop``.
+        grey: shares of the grey levels, as `grey_levels` returns them.
+        least: the smallest count from 1 that may be told. A hospital with fewer
+            patients tells this number and nothing else.
+    """
+    patients = _patients(cases)
+    if len(patients) < least:
+        return {MIN_CELL: least, N_PATIENTS: WITHHELD}
+    told: Told = {
+        MIN_CELL: least,
+        N_PATIENTS: len(patients),
+        N_IMAGES: len(cases),
+        GREY: grey,
+    }
+    for table, cells in TABLES.items():
+        of_patients = np.bincount(patients[table], minlength=len(cells))
+        n_images = patients.get(f"n_{table}", patients["n_images"])
+        of_images = np.bincount(patients[table], n_images, minlength=len(cells))
+        hidden = withheld(of_patients, least)
+        for key, counts in zip(
+            counts_keys(table), (of_patients, of_images), strict=True
+        ):
+            told[key] = np.where(hidden, WITHHELD, counts).astype(int).tolist()
+    return told | _ages(patients, least)
+
+
+def grey_levels(pixels: NDArray[np.uint8], cases: pd.DataFrame) -> list[float]:
+    """Return the share of each class of grey levels, darkest first; sum about 1.
+
+    Every picture weighs the same. What the letterbox added is left out.
+
+    Args:
+        pixels: (N, H, W) of the store.
+        cases: N rows with the store's ``crop``, ``scale``, ``left``, ``top``.
+
+    Returns:
+        `N_GREY_BINS` numbers, rounded to `GREY_DIGITS` digits.
+    """
+    total = np.zeros(N_GREY_BINS)
+    places = cases[["crop", "scale", "left", "top"]].itertuples(index=False)
+    for square, (crop, scale, left, top) in zip(pixels, places, strict=True):
+        x0, y0, x1, y1 = crop
+        width, height = (max(1, round(side * scale)) for side in (x1 - x0, y1 - y0))
+        picture = square[top : top + height, left : left + width]
+        counts = np.bincount(picture.ravel() // (256 // N_GREY_BINS), minlength=1)
+        total[: len(counts)] += counts / picture.size
+    shares: list[float] = (total / max(len(pixels), 1)).round(GREY_DIGITS).tolist()
+    return shares
+
+
+def vendor_of(name: str) -> str:
+    """Return the published vendor that a manifest's text names, else ``other``.
+
+    >>> vendor_of("TOSHIBA_MEC"), vendor_of("/data/Musterfrau")
+    ('Toshiba', 'other')
+    """
+    known = {vendor.casefold(): vendor for vendor in VENDORS} | _OTHER_NAMES
+    words = re.findall(r"[a-z]+", name.casefold())
+    return next((known[word] for word in words if word in known), OTHER)
+
+
+def _patients(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a patient: the cell of each table by number, age, n_images.
+
+    Of a patient whose pictures differ count the malignant one, the highest category,
+    the largest picture, and the first sex, age and vendor that is known.
+    ``n_masks`` and ``n_boxes`` are the pictures with a mask or box.
+    """
+    places = {table: {c: i for i, c in enumerate(TABLES[table])} for table in TABLES}
+    vendors = {name: vendor_of(name) for name in cases["vendor"].dropna().unique()}
+    sides_px = cases["crop"].map(lambda box: max(box[2] - box[0], box[3] - box[1]))
+    pictures = pd.DataFrame(
+        {
+            "class": cases["malignant"],
+            "sex": cases["sex"].map(places["sex"]),
+            "vendor": cases["vendor"].map(vendors).map(places["vendor"]),
+            "tirads": cases["tirads"].map(places["tirads"]),
+            "size": np.searchsorted(SIDES_PX, sides_px, side="right"),
+            "age": cases["age"],
+            "masks": cases["mask"].notna(),
+            "boxes": cases["boxes"].map(len) > 0,
+        }
     )
+    by_patient = pictures.groupby(cases["patient_id"])
+    highest = by_patient[["class", "tirads", "size"]].max()
+    patients = highest.join(by_patient[["sex", "vendor", "age"]].first())
+    patients["n_images"] = by_patient.size()
+    for table in ("masks", "boxes"):
+        n = by_patient[table].sum()
+        patients[f"n_{table}"] = n
+        patients[table] = np.where(n == patients["n_images"], 0, np.where(n > 0, 1, 2))
+    for table in ("class", "sex", "vendor", "tirads"):
+        patients[table] = patients[table].fillna(len(TABLES[table]) - 1)
+    return patients.astype(dict.fromkeys(TABLES, np.int64))
 
 
-def picture_charts(checked: Checked) -> list[Chart]:
-    """Return the charts whose unit is the picture, but those without any value."""
-    cases, classes = checked.cases, checked.cases["malignant"]
-    known = cases["tirads"].where(cases["tirads"].isin(GRADES))
-    grades = known.astype(pd.CategoricalDtype(list(GRADES)))
-    percents, lengths_mm = _nodule_sizes(checked)
-    shares = pd.cut(percents, PERCENTS, labels=_spans(PERCENTS, " %"))
-    lengths = pd.cut(lengths_mm, LENGTHS_MM, labels=_spans(LENGTHS_MM, " mm"))
-    in_percent, in_mm = _spread(percents, " %"), _spread(lengths_mm, " mm")
-    return _told(
-        _chart("Vendor", "pictures", cases["vendor"], classes),
-        _chart("Scanner", "pictures", cases["device"], classes),
-        _chart("TI-RADS", "pictures", grades, classes),
-        _chart("View", "pictures", cases["view"], classes),
-        _chart("Size, pixels", "pictures", _sizes(checked), classes),
-        _chart("Largest box in the picture", "pictures", shares, classes, in_percent),
-        _chart("Longer side of that box", "pictures", lengths, classes, in_mm),
-    )
+def _ages(patients: pd.DataFrame, least: int) -> Told:
+    """Return the ages by sex where the sexes are told, else of all patients together.
+
+    Never both: their difference would be a count of its own.
+    """
+    age_bin = (patients["age"] // AGE_YEARS).clip(upper=N_AGE_BINS - 1)
+    cells = age_bin.fillna(N_AGE_BINS).astype(np.int64)
+    by_sex = np.bincount(patients["sex"], minlength=len(TABLES["sex"]))
+    is_by_sex = not withheld(by_sex, least).any()
+    told: Told = {}
+    for stratum in AGE_STRATA:
+        counts = np.full(N_AGE_CELLS, WITHHELD)
+        if is_by_sex and stratum != "all":
+            chosen = cells[patients["sex"] == TABLES["sex"].index(stratum)]
+            counts = merged_ages(np.bincount(chosen, minlength=N_AGE_CELLS), least)
+        elif not is_by_sex and stratum == "all":
+            counts = merged_ages(np.bincount(cells, minlength=N_AGE_CELLS), least)
+        told[ages_key(stratum)] = counts.tolist()
+    return told
 
 
-def patients_of(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per patient: hospital, malignant, sex, age and n_pictures."""
-    by_patient = cases.groupby(["hospital", "patient_id"])
-    first = by_patient[["sex", "age"]].first()
-    first["malignant"] = class_of_patients(cases)
-    first["n_pictures"] = by_patient.size()
-    return first.reset_index()
-
-
-def _chart(
-    title: str,
-    unit: str,
-    values: "pd.Series[Any]",
-    classes: "pd.Series[float]",
-    note: str = "",
-) -> Chart:
-    """Count values by class: in the order of categories, else the frequent first."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        every = values.cat.categories
-        used = np.flatnonzero(every.isin(values.dropna()))
-        names = list(every[used[0] : used[-1] + 1]) if len(used) else []
-    else:
-        names = list(values.value_counts().index)
-    rows = [_row(str(name), classes[values == name]) for name in names[:MOST_ROWS]]
-    others = names[MOST_ROWS:]
-    if others:
-        rows.append(_row(f"{len(others)} others", classes[values.isin(others)]))
-    if rows and values.isna().any():
-        rows.append(_row("not given", classes[values.isna()]))
-    return Chart(title=title, unit=unit, rows=rows, note=note)
-
-
-def _row(name: str, classes: "pd.Series[float]") -> Row:
-    return Row(
-        name=name,
-        n_benign=int((classes == 0).sum()),
-        n_malignant=int((classes == 1).sum()),
-        n_unknown=int((~classes.isin([0, 1])).sum()),
-    )
-
-
-def _told(*charts: Chart) -> list[Chart]:
-    return [chart for chart in charts if chart.rows]
-
-
-def _spread(numbers: "pd.Series[float]", unit: str = "") -> str:
-    """Return the quartiles in words, or nothing where there is no number."""
-    if numbers.notna().sum() == 0:
-        return ""
-    low, median, high = numbers.quantile([0.25, 0.5, 0.75])
-    return f"median {median:.3g}{unit}, quartiles {low:.3g} to {high:.3g}{unit}"
-
-
-def _spans(edges: Sequence[float], unit: str = "", *, last: int = 0) -> list[str]:
-    """Return names of the spans between edges, as "0-10 %" or, less 1, "0-9"."""
-    return [
-        f"> {low:g}{unit}" if np.isinf(high) else f"{low:g}\u2013{high - last:g}{unit}"
-        for low, high in pairwise(edges)
-    ]
-
-
-def _sizes(checked: Checked) -> "pd.Series[Any]":
-    """Return width and height or, where there are too many, spans of the longer."""
-    sizes, index = checked.seen.sizes_px, checked.cases.index
-    if len(np.unique(sizes, axis=0)) > MOST_ROWS:
-        longer = pd.Series(sizes.max(axis=1), index)
-        return pd.cut(longer, SIDES_PX, labels=_spans(SIDES_PX, " the longer side"))
-    names = [f"{w} \u00d7 {h}" if w else None for w, h in sizes]
-    return pd.Series(names, index, dtype="str")
-
-
-def _nodule_sizes(checked: Checked) -> tuple["pd.Series[float]", "pd.Series[float]"]:
-    """Return the largest box's percent of its picture, and its longer side in mm."""
-    boxes = np.array([_largest(boxes) for boxes in checked.seen.boxes]).reshape(-1, 2)
-    pixels = checked.seen.sizes_px.prod(axis=1).astype(float)
-    pixels[pixels == 0] = np.nan  # the picture cannot be read
-    index = checked.cases.index
-    percents = pd.Series(100 * boxes[:, 0] / pixels, index).clip(upper=100)
-    return percents, pd.Series(boxes[:, 1], index) * checked.cases["pixel_mm"]
-
-
-def _largest(boxes: Boxes) -> tuple[float, float]:
-    """Return area and longer side of the largest box, in pixels; NaN without one."""
-    sides = [(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]
-    width, height = max(sides, key=math.prod, default=(math.nan, math.nan))
-    return width * height, max(width, height)
+def _min_cell(node_config: Mapping[str, Any]) -> int:
+    least = node_config.get("min-cell", DEFAULT_MIN_CELL)
+    if isinstance(least, bool) or not isinstance(least, int) or least < 1:
+        raise ConfigError(
+            f"min-cell is {least!r} in the node's configuration; expected a whole "
+            "number from 1"
+        )
+    return least

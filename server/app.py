@@ -1,4 +1,4 @@
-"""The ServerApp: read the settings, build the initial model, run the rounds."""
+"""The ServerApp: read the settings; train, or ask what data the hospitals have."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.rounds import run_rounds
 from thyroid_fl.settings import study_from
 from thyroid_fl.strategies import make_strategy
@@ -19,15 +20,25 @@ def main(grid: Grid, context: Context) -> None:
     """Run the study of ``run_config["study"]``; results go to ``run_config["out"]``.
 
     ``study`` is a study's JSON, the path of a study.toml, or empty for the defaults.
+    With ``ask`` = ``summary`` nothing is trained: the hospitals tell what data they
+    have.
     """
-    # Torch is imported here: to import this module is light.
+    # Torch and matplotlib are imported here: to import this module is light.
     from thyroid_fl.tasks import build_model
     from thyroid_fl.weights import views_of
 
     study = study_from(str(context.run_config["study"]))
-    _log_to_stderr()
-    initial = record_of(views_of(build_model(study)))
     out = Path(str(context.run_config["out"]))
+    ask = context.run_config.get("ask", "training")
+    if ask not in ("training", "summary"):
+        raise ConfigError(f"ask is {ask!r}; expected training or summary")
+    _log_to_stderr()
+    if ask == "summary":
+        from thyroid_fl.server.summary import summarise
+
+        summarise(grid, study, out)
+        return
+    initial = record_of(views_of(build_model(study)))
     run_rounds(grid, study, make_strategy(study), initial, out)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from thyroid_fl.predictions import MODEL_COLUMNS, Model
+from thyroid_fl.evaluation.predictions import MODEL_COLUMNS, Model
 from thyroid_fl.server.words import (
     ARMS,
     model_name,

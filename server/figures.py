@@ -1,17 +1,9 @@
 """The figures of a comparison; each function takes tables and returns a `Chart`."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
-from thyroid_fl.predictions import MODEL_COLUMNS, Model, patient_scores
+from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.charts import (
-    GREY,
     MARKERS,
     Chart,
     colour,
@@ -28,63 +20,35 @@ from thyroid_fl.server.charts import (
 from thyroid_fl.server.findings import (
     each,
     main_rows,
-    summary_rows,
+    primary_rows,
 )
 from thyroid_fl.server.words import (
+    METRICS,
     STRATEGIES,
-    TEST_SETS,
     model_name,
     opponent,
 )
-from thyroid_fl.statistics import roc_curve_band
 
 MOST_HOSPITALS = 25
+VALIDATION = {
+    "classification": ("auc", "Validation AUC,\nwithin hospitals"),
+    "detection": ("iou", "Validation IoU of\nthe best-scored box"),
+    "segmentation": ("dice", "Validation Dice"),
+}
+"""Column of the history, and its name."""
 SINGLE_LINES = {"tuned": "-", "matched": ":"}
-
-Array = NDArray[np.float64]
-
-
-@in_house_style
-def roc_figure(
-    predictions: pd.DataFrame,
-    test_sets: Iterable[str] = TEST_SETS,
-    *,
-    seed: int = 1,
-    n_resamples: int = 400,
-) -> Chart:
-    """Return patient-level ROC curves, one panel per test set, with 95% bands.
-
-    Federated, pooled, and the single hospital with the highest AUC in the panel. A
-    patient's score is the highest of its images. Curves and limits of several seeds or
-    folds are averaged at equal specificity.
-
-    Args:
-        predictions: the table ``predictions.parquet``.
-        test_sets: which panels, of ``internal`` and ``external``.
-        seed: of the bootstrap.
-        n_resamples: bootstrap samples of patients behind a band.
-    """
-    test = predictions[predictions["split"] == "test"]
-    shown = [name for name in test_sets if (test["test_set"] == name).any()]
-    figure, axes = panels(max(len(shown), 1), height_in=4.3)
-    numbers = [pd.DataFrame()]
-    for axis, test_set in zip(axes, shown, strict=False):
-        for scored in _scored(test[test["test_set"] == test_set]):
-            curve = _mean_curve(scored, seed, n_resamples)
-            _draw_roc(axis, scored.model, curve)
-            numbers.append(curve.assign(test_set=test_set))
-        _dress_roc(axis, test_set)
-    return Chart("_".join(["roc", *shown]), figure, pd.concat(numbers))
 
 
 @in_house_style
 def hospital_figure(results: pd.DataFrame) -> Chart:
-    """Return the AUC per hospital of federated, pooled and the hospital's own model.
+    """Return how good federated, pooled and the own model are in each hospital.
 
-    Largest test set first; only hospitals whose AUC is defined, at most
-    `MOST_HOSPITALS`. A star marks a hospital outside training: it has no own model.
+    In the main metric of the one task in the table. Largest test set first; only
+    hospitals where it is defined, at most `MOST_HOSPITALS`. A star marks a hospital
+    outside training: it has no own model.
     """
-    rows = summary_rows(results).query("unit == 'patient' and metric == 'auc'")
+    rows = primary_rows(results)
+    metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
     rows = _own_models(rows[(rows["hospital"] != "all") & rows["value"].notna()])
     sizes = rows.groupby("hospital")["n"].max().sort_values(ascending=False)
     height = {name: i for i, name in enumerate(sizes.index[:MOST_HOSPITALS])}
@@ -102,17 +66,20 @@ def hospital_figure(results: pd.DataFrame) -> Chart:
         )  # fmt: skip
     external = set(rows.loc[rows["test_set"] == "external", "hospital"])
     names = [f"{short(h)}{'*' * (h in external)}, n = {sizes[h]:.0f}" for h in height]
-    dress_forest(axis, names, "AUC (95% CI)")
+    dress_forest(axis, names, f"{metric} (95% CI)")
     return Chart("hospitals", figure, rows)
 
 
 @in_house_style
 def difference_figure(comparisons: pd.DataFrame) -> Chart:
-    """Return the differences in AUC, federated minus each other model, with 95% CI.
+    """Return the differences, federated minus each other model, with 95% CI.
 
-    Where there are several strategies also between them.
+    In the main metric of the one task in the table. Where there are several strategies
+    also between them.
     """
-    rows = main_rows(comparisons).sort_values(["strategy", "difference"])
+    rows = main_rows(comparisons)
+    metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
+    rows = rows.sort_values(["strategy", "difference"])
     rows["label"] = [
         f"{STRATEGIES.get(row.strategy, row.strategy)} "
         f"\u2212 {opponent(row.comparison, short(row.trained_on))}"
@@ -133,24 +100,28 @@ def difference_figure(comparisons: pd.DataFrame) -> Chart:
                 label=f"{test_set.capitalize()} test",
             )  # fmt: skip
     direction = "\u2190 worse  |  better \u2192"
-    dress_forest(axis, height, f"Difference in AUC (95% CI)\n{direction}")
+    dress_forest(axis, height, f"Difference in {metric} (95% CI)\n{direction}")
     return Chart("differences", figure, rows)
 
 
 @in_house_style
 def learning_figure(history: pd.DataFrame) -> Chart:
-    """Return validation AUC and loss over the rounds, mean over seeds and folds."""
+    """Return validation metric and loss of one task over the rounds.
+
+    Means over seeds and folds.
+    """
     by_round = history.groupby([*MODEL_COLUMNS, "round"], as_index=False, sort=False)
-    table = by_round[["train_loss", "loss", "auc"]].mean()
+    metric, label = VALIDATION[history["task"].iloc[0]]
+    table = by_round[["train_loss", "loss", metric]].mean()
     figure, (above, below) = panels(2, height_in=5.2, stacked=True)
     for model in models(table):
         part, style = of_model(table, model), line(model)
         if model.arm == "single":  # too many to name: one legend entry for a budget
             style["label"] = f"Single hospitals ({model.budget})"
             style |= {"linewidth": 0.9, "linestyle": SINGLE_LINES[model.budget]}
-        above.plot(part["round"], part["auc"], **style)
+        above.plot(part["round"], part[metric], **style)
         below.plot(part["round"], part["loss"], **style)
-    above.set_ylabel("Validation AUC,\nwithin hospitals")
+    above.set_ylabel(label)
     below.set(ylabel="Validation loss", xlabel="Round")
     legend_above(above)
     return Chart("learning", figure, table)
@@ -164,6 +135,7 @@ def sizes_figure(hospitals: pd.DataFrame) -> Chart:
     for role, shade, words in (
         ("trainer", "#0072B2", "took part in training"),
         ("external test", "#E69F00", "external test only"),
+        ("none", "#bbbbbb", "without a usable picture"),
     ):
         part = table[table["role"] == role]
         if not part.empty:
@@ -183,68 +155,3 @@ def _own_models(rows: pd.DataFrame) -> pd.DataFrame:
     own = rows[single & (rows["trained_on"] == rows["hospital"])]
     own = own.sort_values("budget", ascending=False).drop_duplicates("hospital")
     return pd.concat([rows[~single], own])
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """A model's test patients: labels and scores (patients,) of each seed and fold."""
-
-    model: Model
-    runs: tuple[tuple[Array, Array], ...]
-    auc: float
-
-
-def _scored(images: pd.DataFrame) -> list[_Scored]:
-    """Return federated, pooled and the best single model; a patient is one case."""
-    cases = patient_scores(images)
-    scored = []
-    for model in models(cases):
-        runs = tuple(
-            (run["malignant"].to_numpy(), run["score"].to_numpy())
-            for _, run in of_model(cases, model).groupby(["fold", "seed"])
-            if run["malignant"].nunique() == 2
-        )
-        if runs:
-            aucs = [roc_auc_score(*run) for run in runs]
-            scored.append(_Scored(model, runs, float(np.mean(aucs))))
-    alone = [s for s in scored if s.model.arm == "single"]
-    best = sorted(alone, key=lambda s: s.auc)[-1:]
-    return [s for s in scored if s.model.arm != "single"] + best
-
-
-def _mean_curve(scored: _Scored, seed: int, n_resamples: int) -> pd.DataFrame:
-    """Return sensitivity, low and high over the specificities of `roc_curve_band`."""
-    curves = []
-    for labels, scores in scored.runs:
-        band = roc_curve_band(labels, scores, seed=seed, n_resamples=n_resamples)
-        x, y = band.false_positive_rate, band.true_positive_rate
-        curves.append((np.interp(1 - band.specificity, x, y), band.low, band.high))
-    sensitivity, low, high = np.mean(curves, axis=0)
-    return pd.DataFrame(
-        {
-            **scored.model._asdict(),
-            "auc": scored.auc,
-            "specificity": band.specificity,
-            "sensitivity": sensitivity,
-            "low": low,
-            "high": high,
-        }
-    )
-
-
-def _draw_roc(axis: Axes, model: Model, curve: pd.DataFrame) -> None:
-    style = line(model)
-    style["label"] += f", AUC {curve['auc'].iloc[0]:.3f}"
-    x = 1 - curve["specificity"]
-    axis.fill_between(
-        x, curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0
-    )
-    axis.plot(x, curve["sensitivity"], **style)
-
-
-def _dress_roc(axis: Axes, test_set: str) -> None:
-    axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
-    axis.set_title(f"{test_set.capitalize()} test patients")
-    axis.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    axis.set(xlabel="1 \u2212 specificity", ylabel="Sensitivity")
-    axis.legend(loc="lower right", fontsize=8)

@@ -7,17 +7,20 @@ The terminal and the report print the same sentences and the same table.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.predictions import MODEL_COLUMNS
+from thyroid_fl.evaluation import EVALUATIONS
+from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.words import (
     ARMS,
+    METRICS,
     STRATEGIES,
+    TASKS,
     TEST_SETS,
     interval,
     model_name,
@@ -36,13 +39,27 @@ class Run:
     """A finished comparison, as its folder holds it."""
 
     name: str
-    study: Study
+    studies: dict[str, Study]
+    """Settings by task."""
     provenance: dict[str, Any]
     results: pd.DataFrame
     comparisons: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
     hospitals: pd.DataFrame
+
+    @property
+    def study(self) -> Study:
+        """The settings of the only task, or of the first."""
+        return next(iter(self.studies.values()))
+
+    def by_task(self) -> Iterator["Run"]:
+        """Yield the comparison of each task alone."""
+        for task, study in self.studies.items():
+            names = "results", "comparisons", "predictions", "history", "hospitals"
+            tables = {name: getattr(self, name) for name in names}
+            own = {name: t[t["task"] == task] for name, t in tables.items()}
+            yield replace(self, studies={task: study}, **own)
 
 
 def read_run(folder: Path) -> Run:
@@ -52,9 +69,12 @@ def read_run(folder: Path) -> Run:
         ConfigError: a file of it is missing.
     """
     try:
+        settings = json.loads((folder / "study.json").read_text("utf-8"))
         return Run(
             name=folder.resolve().name,
-            study=Study.from_json((folder / "study.json").read_text("utf-8")),
+            studies={
+                name: Study(**settings[name]) for name in TASKS if name in settings
+            },
             provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
             results=_read_csv(folder / "results.csv"),
             comparisons=_read_csv(folder / "comparisons.csv"),
@@ -79,6 +99,7 @@ def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
     keys = [
         column
         for column in [
+            "task",
             *MODEL_COLUMNS,
             "comparison",
             "test_set",
@@ -94,19 +115,28 @@ def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary rows of all hospitals together, at patient level."""
+    """Return the summary rows of all hospitals together, in the task's main metric."""
+    rows = primary_rows(table)
+    return rows[rows["hospital"] == "all"]
+
+
+def primary_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary rows in the task's main metric and unit."""
     rows = summary_rows(table)
-    return rows[(rows["hospital"] == "all") & (rows["unit"] == "patient")]
+    metrics = {task: judged.metric for task, judged in EVALUATIONS.items()}
+    units = {task: judged.unit for task, judged in EVALUATIONS.items()}
+    is_main = rows["metric"] == rows["task"].map(metrics)
+    return rows[is_main & (rows["unit"] == rows["task"].map(units))]
 
 
 def measures(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model, test set, unit and metric, over all hospitals.
+    """Return one row per task, model, test set, unit and metric, over all hospitals.
 
     Where a metric has several runs and no row of their mean, value, low and high are
     the means over the runs: the limits are those of one run, on average.
     """
     rows = summary_rows(results)
-    keys = [*MODEL_COLUMNS, "test_set", "unit", "metric"]
+    keys = ["task", *MODEL_COLUMNS, "test_set", "unit", "metric"]
     grouped = rows[rows["hospital"] == "all"].groupby(keys, sort=False, as_index=False)
     # An undefined run makes the mean undefined: skipping it would hide it.
     return grouped[["value", "low", "high"]].mean(skipna=False)
@@ -119,7 +149,7 @@ def headlines(comparisons: pd.DataFrame) -> list[str]:
     in hindsight, in its favour. Only ``tuned`` ones count where there are any.
 
     Args:
-        comparisons: the table ``comparisons.csv``; patient level, AUC.
+        comparisons: the rows of one task in the table ``comparisons.csv``.
     """
     rows = main_rows(comparisons)
     strategies = list(dict.fromkeys(rows["strategy"]))
@@ -161,18 +191,17 @@ def _sentence(test_set: str, strategy: str, row: Any) -> str:
     difference = difference.replace("(", "(95% CI ")
     return (
         f"{_TEST_SET_WORDS[test_set]}, {federated} minus {other}: "
-        f"AUC {difference}: {shows}."
+        f"{METRICS[row.metric]} {difference}: {shows}."
     )
 
 
 def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model: its AUCs per patient, and federated minus it, as text.
+    """Return one row per model of a task: how good it is, and federated minus it.
 
-    Federated first, then pooled, then the single hospitals, best first. The difference
-    is that of the first strategy, on external hospitals where there are any.
+    As text. Federated first, then pooled, then the single hospitals, best first. The
+    difference is that of the first strategy, on external hospitals where there are any.
     """
     rows = main_rows(results)
-    rows = rows[rows["metric"] == "auc"]
     test_sets = [name for name in TEST_SETS if name in set(rows["test_set"])]
     if not test_sets:
         return pd.DataFrame(columns=["Model"])
@@ -183,9 +212,7 @@ def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFr
         tested = {row.test_set: row for row in each(of_model)}
         line = {"Model": model_name(arm, strategy, budget, trained_on)}
         for name in test_sets:
-            auc, n = _cells(tested.get(name))
-            line[f"{name.capitalize()} AUC (95% CI)"] = auc
-            line[f"{name.capitalize()} patients (malignant)"] = n
+            line |= _cells(name.capitalize(), rows.iloc[0], tested.get(name))
         minus_column = f"Federated minus it ({test_sets[-1]})"
         line[minus_column] = minus.get(_which(arm, budget, trained_on), "")
         best = tested[test_sets[-1]].value if test_sets[-1] in tested else 0.0
@@ -193,13 +220,16 @@ def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFr
     return pd.DataFrame([line for _, line in sorted(table, key=lambda entry: entry[0])])
 
 
-def _cells(row: Any) -> tuple[str, str]:
-    if row is None:
-        return "\u2013", "\u2013"
-    return (
-        interval(row.value, row.low, row.high),
-        f"{row.n:,.0f} ({row.n_positive:,.0f})",
-    )
+def _cells(test_set: str, of_task: Any, row: Any) -> dict[str, str]:
+    """Return a model's cells of a test set; `of_task` is any row of the table."""
+    counted = f"{test_set} {of_task.unit}s"
+    has_classes = not pd.isna(of_task.n_positive)
+    counted += " (malignant)" if has_classes else ""
+    value = n = "\u2013"
+    if row is not None:
+        value = interval(row.value, row.low, row.high)
+        n = f"{row.n:,.0f}" + (f" ({row.n_positive:,.0f})" if has_classes else "")
+    return {f"{test_set} {METRICS[of_task.metric]} (95% CI)": value, counted: n}
 
 
 def _differences(comparisons: pd.DataFrame, test_set: str) -> dict[Any, str]:

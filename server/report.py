@@ -6,6 +6,7 @@ are those of `findings`, which the terminal prints too.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.server.charts import Chart, save_chart
+from thyroid_fl.server.curves import curve_figure
 from thyroid_fl.server.figures import (
     MOST_HOSPITALS,
     difference_figure,
     hospital_figure,
     learning_figure,
-    roc_figure,
     sizes_figure,
 )
 from thyroid_fl.server.findings import (
@@ -33,7 +35,9 @@ from thyroid_fl.server.findings import (
     summary_table,
 )
 from thyroid_fl.server.words import (
+    METRICS,
     STRATEGIES,
+    TASKS,
     TEST_SETS,
     interval,
     model_name,
@@ -41,16 +45,6 @@ from thyroid_fl.server.words import (
     opponent,
     split_words,
 )
-
-_METRICS = {
-    "auc": "AUC",
-    "auc_within_site": "AUC within hospitals",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "auc_hospital_mean": "Mean AUC over hospitals",
-    "auc_new_hospital": "AUC in another such hospital",
-    "auc_other_hospitals": "AUC, small hospitals",
-}
 
 
 def write_report(folder: Path) -> Path:
@@ -60,9 +54,6 @@ def write_report(folder: Path) -> Path:
         ConfigError: the folder holds no finished comparison.
     """
     run = read_run(folder)
-    figures = {}
-    for chart in _charts(run):
-        figures[chart.name] = _inline(save_chart(chart, folder / "figures"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -71,50 +62,65 @@ def write_report(folder: Path) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     template = environment.get_template("report.html.jinja")
-    html = template.render(figures=figures, zip=zip, **_contents(run))
+    parts = [_part(part, folder / "figures") for part in run.by_task()]
+    html = template.render(parts=parts, zip=zip, **_contents(run))
     path = folder / "report.html"
     partial = path.with_suffix(".partial")
     partial.write_text(html, encoding="utf-8")
     return partial.replace(path)
 
 
-def _charts(run: Run) -> list[Chart]:
-    tested = set(run.predictions["test_set"])
-    return [
-        *(roc_figure(run.predictions, [t]) for t in TEST_SETS if t in tested),
-        difference_figure(run.comparisons),
-        hospital_figure(run.results),
-        learning_figure(run.history),
-        sizes_figure(run.hospitals),
-    ]
+def _charts(run: Run) -> Iterator[Chart]:
+    """Yield the figures of one task."""
+    task, tested = run.study.task, set(run.predictions["test_set"])
+    for test_set in (name for name in TEST_SETS if name in tested):
+        yield curve_figure(task, run.predictions, test_set)
+    yield difference_figure(run.comparisons)
+    yield hospital_figure(run.results)
+    yield learning_figure(run.history)
+    yield sizes_figure(run.hospitals)
 
 
-def _contents(run: Run) -> dict[str, Any]:
-    """Return what the template sets, by name."""
+def _part(run: Run, folder: Path) -> dict[str, Any]:
+    """Return what the template sets of one task, its figures in ``folder/TASK``."""
+    task = run.study.task
+    folder = folder / task
+    charts = {chart.name: save_chart(chart, folder) for chart in _charts(run)}
     shown = main_rows(run.results)
     return {
-        "run": run,
+        "task": task,
+        "title": TASKS[task],
+        "metric": METRICS[EVALUATIONS[task].metric],
         "study": run.study,
-        "is_synthetic": bool(run.provenance.get("cohort")),
-        "bayes_auc": run.provenance.get("bayes_auc"),
+        "figures": {name: _inline(path, task) for name, path in charts.items()},
         "headlines": headlines(run.comparisons),
-        "split_words": split_words(run.study.split),
         "has_external": "external" in set(shown["test_set"]),
-        "n_seeds": run.history["seed"].nunique(),
-        "n_folds": run.history["fold"].nunique(),
         "summary": summary_table(run.results, run.comparisons),
         "differences": _differences_table(run.comparisons),
         "measures": _measures_table(run.results),
         "hospitals": _hospitals_table(run.hospitals),
         "cohort_counts": _cohort_counts(run.hospitals),
         "settings": asdict(run.study),
+    }
+
+
+def _contents(run: Run) -> dict[str, Any]:
+    """Return what the template sets of the whole, by name."""
+    return {
+        "run": run,
+        "study": run.study,
+        "is_synthetic": bool(run.provenance.get("cohort")),
+        "bayes_auc": run.provenance.get("bayes_auc"),
+        "split_words": split_words(run.study.split),
+        "n_seeds": run.history["seed"].nunique(),
+        "n_folds": run.history["fold"].nunique(),
         "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
         "most_hospitals": MOST_HOSPITALS,
     }
 
 
 def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per comparison, per patient over all hospitals, as text."""
+    """Return one row per comparison, over all hospitals, as text."""
     rows = main_rows(comparisons).sort_values(
         ["test_set", "difference"],
         ascending=[False, True],  # internal first
@@ -123,7 +129,8 @@ def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
     for row in each(rows):
         first = STRATEGIES.get(row.strategy, row.strategy)
         name = f"{first} \u2212 {opponent(row.comparison, row.trained_on)}"
-        line = lines.setdefault(name, {"Difference in AUC": name})
+        metric = METRICS[row.metric]
+        line = lines.setdefault(name, {f"Difference in {metric}": name})
         test_set = row.test_set.capitalize()
         text = interval(row.difference, row.low, row.high, sign=True)
         line[f"{test_set} (95% CI)"] = text
@@ -139,13 +146,11 @@ def _measures_table(results: pd.DataFrame) -> pd.DataFrame:
         name = model_name(row.arm, row.strategy, row.budget, row.trained_on)
         empty = {"Model": name, "Test set": row.test_set}
         line = lines.setdefault((name, row.test_set), empty)
-        metric = _METRICS.get(row.metric, row.metric)
+        metric = METRICS.get(row.metric, row.metric)
         metric += " per image" if row.unit == "image" else ""
         line[metric] = interval(row.value, row.low, row.high)
     table = pd.DataFrame(list(lines.values())).fillna("\u2013")
-    known = [
-        name for name in ("Model", "Test set", *_METRICS.values()) if name in table
-    ]
+    known = [name for name in ("Model", "Test set", *METRICS.values()) if name in table]
     return table[[*known, *table.columns.difference(known, sort=False)]]
 
 
@@ -157,7 +162,9 @@ def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:
         "vendor": "Main vendor",
         "n_patients": "Patients",
         "n_malignant_patients": "Malignant",
-        "n_images": "Images",
+        "n_registered": "Images",
+        "n_readable": "Readable",
+        "n_usable": "Usable",
         "n_train": "Training",
         "n_val": "Validation",
         "n_test": "Test",
@@ -168,19 +175,21 @@ def _hospitals_table(hospitals: pd.DataFrame) -> pd.DataFrame:
 
 def _cohort_counts(hospitals: pd.DataFrame) -> list[tuple[str, int]]:
     """Return the numbers of the cohort with their names."""
-    trains = hospitals["role"] == "trainer"
+    n_by_role = hospitals["role"].value_counts()
+    without = [("without a usable picture", int(n_by_role.get("none", 0)))]
     return [
         ("hospitals", len(hospitals)),
-        ("of them trained", int(trains.sum())),
-        ("for external test only", int((~trains).sum())),
+        ("of them trained", int(n_by_role.get("trainer", 0))),
+        ("for external test only", int(n_by_role.get("external test", 0))),
+        *(without if without[0][1] else []),
         ("patients", int(hospitals["n_patients"].sum())),
         ("images", int(hospitals["n_images"].sum())),
     ]
 
 
-def _inline(path: Path) -> Markup:
-    """Return an SVG file for use within HTML; its ids made unique by its name."""
+def _inline(path: Path, task: str) -> Markup:
+    """Return an SVG file for use within HTML; its ids unique among all figures."""
     svg = path.read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :]  # without XML declaration and DOCTYPE
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{path.stem}-", svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{task}-{path.stem}-", svg)
     return Markup(svg)  # our own figure; names in it were escaped by matplotlib

@@ -17,6 +17,7 @@ from thyroid_fl.errors import ConfigError, RoundError
 from thyroid_fl.server.checkpoint import Progress, Row, load_progress, save_progress
 from thyroid_fl.server.hospitals import by_reason, connected, replies
 from thyroid_fl.server.model import write_model
+from thyroid_fl.server.participation import add_round
 from thyroid_fl.settings import Study
 from thyroid_fl.strategies import FedAvg
 
@@ -38,8 +39,8 @@ def run_rounds(
         study: the settings.
         strategy: averages the hospitals' models.
         initial: the model at the start; not used where a study is continued.
-        out: gets ``checkpoint/``, ``model.safetensors``, ``history.csv`` and
-            ``MODEL_CARD.md``.
+        out: gets ``checkpoint/``, ``model.safetensors``, ``history.csv``,
+            ``participation.csv`` and ``MODEL_CARD.md``.
 
     Raises:
         ConfigError: nobody reports the metric that chooses the best round, or the
@@ -55,7 +56,7 @@ def run_rounds(
         logger.info("continuing %s after round %d", out, progress.last_round)
     strategy.load_state_dict(progress.strategy_state)
     for server_round in range(progress.last_round + 1, study.rounds + 1):
-        progress = _play_round(grid, study, strategy, progress, server_round)
+        progress = _play_round(grid, study, strategy, progress, server_round, out)
         save_progress(out, study, progress)
     if not (out / "model.safetensors").exists():
         write_model(out, study, progress)
@@ -100,11 +101,16 @@ def _start(
 
 
 def _play_round(
-    grid: Grid, study: Study, strategy: FedAvg, before: Progress, server_round: int
+    grid: Grid,
+    study: Study,
+    strategy: FedAvg,
+    before: Progress,
+    server_round: int,
+    out: Path,
 ) -> Progress:
     """Return the progress after one more round."""
     started = time.monotonic()
-    arrays, row = _train(grid, study, strategy, before.arrays, server_round)
+    arrays, row = _train(grid, study, strategy, before.arrays, server_round, out)
     row |= _validate(grid, study, strategy, arrays, server_round)
     row = {"round": server_round, "seconds": time.monotonic() - started} | row
     logger.info(
@@ -126,7 +132,12 @@ def _play_round(
 
 
 def _train(
-    grid: Grid, study: Study, strategy: FedAvg, arrays: ArrayRecord, server_round: int
+    grid: Grid,
+    study: Study,
+    strategy: FedAvg,
+    arrays: ArrayRecord,
+    server_round: int,
+    out: Path,
 ) -> tuple[ArrayRecord, Row]:
     """Return the mean of the models that the hospitals trained, and the round's row."""
     rate = learning_rate(study, server_round)
@@ -142,6 +153,7 @@ def _train(
     )
     tally = strategy.tally
     failed |= tally.left_out
+    add_round(out, server_round, tally, failed)
     if mean is None or len(tally.used) < study.min_hospitals:
         raise RoundError(
             f"round {server_round}: {len(tally.used)} hospitals sent a usable update, "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from thyroid_fl.predictions import MODEL_COLUMNS
+from thyroid_fl.evaluation.predictions import MODEL_COLUMNS, RUN_COLUMNS
 from thyroid_fl.server.findings import (
     Run,
     each,
@@ -28,15 +28,19 @@ from thyroid_fl.server.words import (
     model_name,
     opponent,
 )
+from thyroid_fl.settings import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ARTIFACTS = (
     "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
-    "study.json", "provenance.json", "figures",
+    "participation.csv", "study.json", "provenance.json", "figures",
 )  # fmt: skip
-_PER_ROUND = ("train_loss", "loss", "auc", "n_hospitals", "learning_rate", "seconds")
+_PER_ROUND = (
+    "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",
+    "seconds",
+)  # fmt: skip
 _MOST_PER_BATCH = 1000  # MLflow refuses more metrics in one call
 
 
@@ -85,30 +89,33 @@ def _log(
     client: "MlflowClient", experiment: str, run: Run, folder: Path, fingerprint: str
 ) -> None:
     """Write the parent run and its children; tagged once all is written."""
-    settings = {name: str(value) for name, value in asdict(run.study).items()}
     parent = client.create_run(experiment, run_name=run.name).info.run_id
-    _log_batch(client, parent, _final_metrics(run), settings)
+    settings = [set(_settings(study).items()) for study in run.studies.values()]
+    common = dict(set.intersection(*settings))
+    _log_batch(client, parent, _final_metrics(run), common)
     for path in (folder / name for name in ARTIFACTS):
         if path.is_dir():
             client.log_artifacts(parent, str(path), path.name)
         elif path.exists():
             client.log_artifact(parent, str(path))
-    for training, rounds in run.history.groupby(
-        [*MODEL_COLUMNS, "fold", "seed"], sort=False
-    ):
-        named = dict(
-            zip([*MODEL_COLUMNS, "fold", "seed"], map(str, training), strict=True)
-        )
+    for training, rounds in run.history.groupby(RUN_COLUMNS, sort=False):
+        named = dict(zip(RUN_COLUMNS, map(str, training), strict=True))
         name = model_name(*(named[column] for column in MODEL_COLUMNS))
+        params = _settings(run.studies[named["task"]]) | named
         child = client.create_run(
             experiment,
-            run_name=f"{name}, seed {named['seed']}, fold {named['fold']}",
+            run_name=f"{named['task']}: {name}, seed {named['seed']}, "
+            f"fold {named['fold']}",
             tags={"mlflow.parentRunId": parent},
         ).info.run_id
-        _log_batch(client, child, _round_metrics(rounds), settings | named)
+        _log_batch(client, child, _round_metrics(rounds), params)
         client.set_terminated(child)
     client.set_tag(parent, "results_sha256", fingerprint)
     client.set_terminated(parent)
+
+
+def _settings(study: Study) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(study).items()}
 
 
 def _log_batch(
@@ -138,7 +145,9 @@ def _final_metrics(run: Run) -> list[tuple[str, float, int]]:
         metrics += _limits(metric, row.value, row)
     for row in each(main_rows(run.comparisons)):
         name = f"{row.strategy} minus {opponent(row.comparison, row.trained_on)}"
-        metrics += _limits(f"difference/{row.test_set}/{name}", row.difference, row)
+        metrics += _limits(
+            f"difference in {row.metric}/{row.test_set}/{name}", row.difference, row
+        )
     return metrics
 
 
@@ -149,8 +158,10 @@ def _limits(name: str, value: float, row: Any) -> list[tuple[str, float, int]]:
 
 
 def _round_metrics(rounds: pd.DataFrame) -> list[tuple[str, float, int]]:
+    rounds = rounds.dropna(axis=1, how="all")  # columns of other tasks
     return [
         (name, float(value), int(step))
         for name in _PER_ROUND
+        if name in rounds
         for step, value in zip(rounds["round"], rounds[name], strict=True)
     ]

@@ -4,6 +4,32 @@ import pandas as pd
 
 ARMS = {"federated": 0, "pooled": 1, "single": 2}
 TEST_SETS = ("internal", "external")
+METRICS = {
+    "auc": "AUC",
+    "auc_within_site": "AUC within hospitals",
+    "sensitivity": "Sensitivity",
+    "sensitivity_wilson": "Sensitivity (Wilson)",
+    "specificity": "Specificity",
+    "auc_hospital_mean": "Mean AUC over hospitals",
+    "auc_new_hospital": "AUC in another such hospital",
+    "auc_other_hospitals": "AUC, small hospitals",
+    "dice": "Dice",
+    "iou": "IoU",
+    "hd95_px": "95% Hausdorff distance, px",
+    "hd95_mm": "95% Hausdorff distance, mm",
+    "dice_hospital_mean": "Mean Dice over hospitals",
+    "dice_new_hospital": "Dice in another such hospital",
+    "ap50": "AP50",
+    "ap50_continuous": "AP50, continuous",
+    "f1": "F1",
+    "false_positives_per_picture": "False positives per picture",
+}
+"""In the order in which the report sets them."""
+TASKS = {
+    "detection": "nodule detection",
+    "segmentation": "nodule segmentation",
+    "classification": "benign or malignant thyroid nodule",
+}
 STRATEGIES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedadam": "FedAdam"}
 
 _SPLIT_WORDS = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from flwr.app import Message
 
@@ -16,11 +17,11 @@ from thyroid_fl.client.app import app as client_app
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.site import ALL_HOSPITALS, Archive
 from thyroid_fl.devices import choose_device, place, set_threads
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.server.app import app as server_app
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
-from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.tasks import TASKS, Task, build_model
 from thyroid_fl.weights import load_arrays, read_weights
 
 FOREVER_S = 1e9
@@ -47,11 +48,11 @@ class Training:
 
     @property
     def folder(self) -> str:
-        """Name of the training's folder, unique within a comparison."""
+        """The training's folder, unique within a comparison."""
         parts = [self.arm, self.strategy, self.budget, self.trained_on]
         name = "-".join(part for part in parts if part)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-        return f"{safe}-seed{self.study.seed}-fold{self.study.fold}"
+        return f"{self.study.task}/{safe}-seed{self.study.seed}-fold{self.study.fold}"
 
     def describe(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the table with the columns that name this training in front."""
@@ -96,7 +97,14 @@ def plan(
 
     Raises:
         ConfigError: the split has nothing to train or to test with.
+        ManifestError: no picture has what the task needs.
     """
+    if not archive.counts["n_usable"].sum():
+        needs = " and ".join(TASKS[study.task].needs)
+        raise ManifestError(
+            f"{study.data}: no picture can be used for {study.task}; fill the column "
+            f"{needs}"
+        )
     for side in ("train", "test"):
         if not len(archive.rows(side)):
             raise ConfigError(
@@ -136,7 +144,7 @@ def plan(
             whole = int(n_pictures.sum() // n_pictures[hospital])
             times = whole if budget == "tuned" else 1
             own = dataclasses.replace(alone, local_epochs=study.local_epochs * times)
-            if not _can_select(archive, hospital):
+            if not _can_select(TASKS[study.task], archive, hospital):
                 own = dataclasses.replace(own, select_by="last")
             trainings.append(
                 Training(
@@ -150,10 +158,12 @@ def plan(
     return trainings
 
 
-def _can_select(archive: Archive, hospital: str) -> bool:
-    """Return whether a hospital's validation cases are of both classes."""
-    labels = archive.table.loc[archive.rows("val", hospital), "malignant"]
-    return bool(labels.nunique() == 2)
+def _can_select(task: Task, archive: Archive, hospital: str) -> bool:
+    """Return whether a hospital's validation cases can tell a round's worth."""
+    table = archive.table.iloc[archive.rows("val", hospital)]
+    labels = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
+    sums = task.measure(labels, np.zeros(len(labels)))
+    return all(n > 0 for name, n in sums.items() if name.endswith("-n"))
 
 
 def train(
@@ -174,19 +184,15 @@ def train(
 
 
 def predictions(training: Training, folder: Path, archive: Archive) -> pd.DataFrame:
-    """Return one row per validation and test picture with the trained model's score."""
+    """Return what the trained model says of each validation and test picture."""
     study = training.study
     set_threads(study.threads)
     device = choose_device(study.device)
     model = build_model(dataclasses.replace(study, weights=""))
     state = read_weights(folder / "model.safetensors")
     load_arrays(model, {name: tensor.numpy() for name, tensor in state.items()})
-    held_out = archive.table["split"].isin(["val", "test"])
-    rows = held_out.to_numpy().nonzero()[0]
-    scores, _ = predict(
-        place(model, device), TASKS[study.task], archive.cases, rows, study
-    )
+    held_out = archive.table["split"].isin(["val", "test"]).to_numpy().nonzero()[0]
+    found = predict(place(model, device), archive, held_out, study)
     columns = ["split", "test_set", "image_id", "patient_id", "hospital", "vendor"]
-    table = archive.table.loc[held_out, columns].reset_index(drop=True)
-    table["malignant"] = archive.cases.malignant.cpu().numpy()[rows]
-    return training.describe(table.assign(score=scores))
+    table = archive.table.iloc[held_out][columns].join(found)
+    return training.describe(table.reset_index(drop=True))

@@ -1,4 +1,4 @@
-"""``thyroid-sim``: the comparison on one machine, and the synthetic cohort."""
+"""``thyroid-sim``: the comparison on one machine, the cohort, the data summary."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,10 @@ def compare(
     study: Annotated[
         Path | None, typer.Option(help="A study.toml; the options here override it.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="classification")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="detection, segmentation, classification, or all."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="small or paper")] = None,
     region: Annotated[str | None, typer.Option(help="whole or nodule")] = None,
     split: Annotated[
@@ -97,9 +100,12 @@ def compare(
         )
         # A name may hold square brackets; a file or pipe has no width of its own.
         console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
-        _print_table(console, done.table)
-        for line in headlines(done.comparisons):
-            console.print(line)
+        for name, table in done.tables.items():
+            if len(done.tables) > 1:
+                console.print(f"\n{name.capitalize()}", style="bold")
+            _print_table(console, table)
+            for line in headlines(done.comparisons.query("task == @name")):
+                console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
         console.print(f"MLflow: {done.mlflow_command}", soft_wrap=True)
 
@@ -121,6 +127,45 @@ def cohort(
                 folder, scale=scale, seed=seed, picture_px=picture_px, progress=show
             )
         typer.echo(manifest)
+
+
+@main.command()
+def summary(
+    data: Annotated[
+        str, typer.Argument(help="A manifest, or 'synthetic': the 208-hospital cohort.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
+        "runs/summary"
+    ),
+    min_cell: Annotated[
+        int, typer.Option(min=1, help="Smallest count that a hospital tells.")
+    ] = 5,
+    scale: Annotated[
+        float, typer.Option(help="Size of the synthetic cohort; 1: 10 023 patients.")
+    ] = 0.2,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of a study: NAME=VALUE."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Ask the hospitals what data they have: counts, ages, vendors, grey levels."""
+    with error_edge(debug=debug):
+        import pandas as pd
+
+        from thyroid_fl.server.summary_tables import in_words
+        from thyroid_fl.settings import parse_setting
+        from thyroid_fl.simulation.summary import summarise
+
+        settings = dict(map(parse_setting, set_ or []))
+        with progress_bar("asking hospitals") as show:
+            summarise(
+                data, out, min_cell=min_cell, scale=scale, progress=show, **settings
+            )
+        console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
+        for name in ("table_1", "table_2"):
+            _print_table(console, in_words(pd.read_csv(out / f"{name}.csv")))
+        console.print(f"figure: {out / 'summary.svg'}", soft_wrap=True)
 
 
 def _print_table(console: Console, frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821

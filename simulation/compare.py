@@ -18,7 +18,7 @@ import pandas as pd
 
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.server.checkpoint import FREE_SETTINGS
 from thyroid_fl.server.findings import read_run, summary_table
 from thyroid_fl.server.report import write_report
@@ -31,6 +31,7 @@ from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.tables import write_tables
 from thyroid_fl.simulation.workers import train_all
 from thyroid_fl.strategies import STRATEGIES
+from thyroid_fl.tasks import TASKS, build_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,32 +45,50 @@ class Comparison:
 
     Attributes:
         folder: report.html, figures, CSV files, MLflow store.
-        table: one row per model: internal and external AUC with intervals.
+        tables: of each task one row per model: how good it is on internal and external
+            test cases, with intervals.
         results: every estimate (results.csv).
         comparisons: federated minus single and minus pooled (comparisons.csv).
         mlflow_command: the command that opens the runs in MLflow.
     """
 
     folder: Path
-    table: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
     results: pd.DataFrame
     comparisons: pd.DataFrame
     mlflow_command: str
 
-    def plot(self) -> "Figure":
-        """Return the figure of the differences with their intervals."""
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table of the only task, or of the first."""
+        return next(iter(self.tables.values()))
+
+    def plot(self, task: str = "") -> "Figure":
+        """Return the figure of the differences with their intervals.
+
+        Args:
+            task: one of several; else the first.
+        """
         from thyroid_fl.server.figures import difference_figure
 
-        return difference_figure(self.comparisons).figure
+        task = task or next(iter(self.tables))
+        rows = self.comparisons[self.comparisons["task"] == task]
+        return difference_figure(rows).figure
 
     def _repr_html_(self) -> str:
+        tables = [
+            (f"<h3>{task}</h3>" if len(self.tables) > 1 else "")
+            + table.to_html(index=False)
+            for task, table in self.tables.items()
+        ]
         report = self.folder / "report.html"
-        return f"{self.table.to_html(index=False)}<p>Report: <code>{report}</code></p>"
+        return f"{''.join(tables)}<p>Report: <code>{report}</code></p>"
 
 
 def compare(
     *,
     data: str | Path = SYNTHETIC,
+    task: str = "classification",
     out: str | Path = "runs/comparison",
     strategies: Sequence[str] = ("fedavg",),
     seeds: int = 1,
@@ -85,6 +104,8 @@ def compare(
 
     Args:
         data: a manifest, or ``synthetic``: the 208-hospital cohort.
+        task: a name in `thyroid_fl.tasks.TASKS`, or ``all``: one after the other, each
+            with its preset's defaults, on hospitals whose data allow it.
         out: folder of all outputs; the same folder continues an interrupted run.
         strategies: federated strategies to train.
         seeds: number of trainings with different seeds, 1, 2, ...
@@ -104,28 +125,33 @@ def compare(
             comparison.
         ManifestError: the manifest or a picture cannot be used, or a split leaks.
     """
-    study = make_study(**settings)
+    tasks = list(TASKS) if task == "all" else [task]
+    chosen = [make_study(task=name, **settings) for name in tasks]
     _check(strategies, seeds, folds, singles, tuned)
+    for each in chosen:
+        build_model(each)  # what a task refuses is refused before anything is drawn
     out = Path(out)
     if str(data) != SYNTHETIC and not Path(data).is_file():
         raise ConfigError(
             f"{data}: no such manifest; `thyroid-client import` makes one, or use "
             "'synthetic'"
         )
-    study, jobs = _side_by_side(study, jobs)
+    chosen, jobs = _side_by_side(chosen, jobs)
     started = time.time()
     with Progress(enabled=progress) as shown:
         manifest, about_cohort = _manifest(data, out, scale, shown)
-        study = dataclasses.replace(study, data=str(manifest))
+        chosen = [dataclasses.replace(each, data=str(manifest)) for each in chosen]
         studies = [
             dataclasses.replace(study, seed=seed, fold=fold, n_folds=folds)
+            for study in chosen
             for fold in (range(1, folds + 1) if folds else [0])
             for seed in range(1, seeds + 1)
         ]
         claimed = {"strategies": list(strategies), "seeds": seeds, "folds": folds}
         claimed |= {"singles": singles, "tuned": tuned}
         claimed |= {"manifest_sha256": manifest_hash(manifest)}
-        contents = {"study.json": json.loads(study.to_json())}
+        settled = {each.task: json.loads(each.to_json()) for each in chosen}
+        contents = {"study.json": settled}
         contents |= {"comparison.json": claimed}
         _refuse_other(out, contents)
         plans = _plans(studies, strategies, singles, tuned, shown)
@@ -154,7 +180,10 @@ def open_comparison(folder: str | Path, mlflow_command: str = "") -> Comparison:
     run = read_run(Path(folder))
     return Comparison(
         folder=Path(folder),
-        table=summary_table(run.results, run.comparisons),
+        tables={
+            part.study.task: summary_table(part.results, part.comparisons)
+            for part in run.by_task()
+        },
         results=run.results,
         comparisons=run.comparisons,
         mlflow_command=mlflow_command,
@@ -193,19 +222,29 @@ def _manifest(
 
 def _refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
     """Raise if the folder holds trained rounds of a comparison with other settings."""
-    if not any(out.glob("trainings/*/checkpoint/checkpoint.json")):
+    if not any(out.glob("trainings/*/*/checkpoint/checkpoint.json")):
         return
     for name, content in contents.items():
         path = out / name
         before = json.loads(path.read_text()) if path.exists() else content
-        differing = sorted(
-            k for k in content if before.get(k) != content[k] and k not in FREE_SETTINGS
-        )
+        differing = _differing(before, content)
         if differing:
             raise ConfigError(
                 f"{out} holds a comparison with other settings ({', '.join(differing)})"
                 ": choose another --out, or remove the folder"
             )
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the settings that differ, those within a task's among them."""
+    found: set[str] = set()
+    for name, value in now.items():
+        known = before.get(name)
+        if isinstance(value, dict) and isinstance(known, dict):
+            found |= set(_differing(known, value))
+        elif known != value and name not in FREE_SETTINGS:
+            found.add(name)
+    return sorted(found)
 
 
 def _plans(
@@ -221,20 +260,37 @@ def _plans(
         archive = open_archive(
             study, study.data, progress=shown.counter("preparing pictures")
         )
+        _refuse_faults(study, archive.left_out)
         plans += plan(
             study, archive, strategies=strategies, n_singles=singles, n_tuned=tuned
         )
     return plans
 
 
-def _side_by_side(study: Study, jobs: int) -> tuple[Study, int]:
-    """Return the study with its threads, and how many trainings run at a time."""
-    n_cores = len(os.sched_getaffinity(0))
+def _refuse_faults(study: Study, left_out: pd.DataFrame) -> None:
+    """Raise if a file cannot be used: what is compared must not lose it in silence.
+
+    In a federation a hospital leaves it out and counts it.
+    """
+    faults = left_out.loc[left_out["is_fault"].astype(bool), "reason"]
+    if len(faults):
+        listed = "".join(f"\n  {reason}" for reason in faults.head(10))
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise ManifestError(
+            f"{study.data}: {len(faults)} files cannot be used; mend or remove them, "
+            f"`thyroid-client check` names each with its line:{listed}{more}"
+        )
+
+
+def _side_by_side(studies: list[Study], jobs: int) -> tuple[list[Study], int]:
+    """Return the studies with their threads, and how many trainings run at a time."""
+    n_cores, study = len(os.sched_getaffinity(0)), studies[0]
     if not jobs:
         on_cpu = choose_device(study.device).type == "cpu"
         jobs = n_cores // (study.threads or 1) if on_cpu else 1
     threads = study.threads or max(1, n_cores // max(1, jobs))
-    return dataclasses.replace(study, threads=threads), max(1, jobs)
+    threaded = [dataclasses.replace(each, threads=threads) for each in studies]
+    return threaded, max(1, jobs)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

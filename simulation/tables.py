@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thyroid_fl.client.site import Archive, open_archive
 from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.server.participation import FILE
 from thyroid_fl.simulation.arms import Training
+from thyroid_fl.simulation.grid import FIRST_NODE_ID
 from thyroid_fl.simulation.workers import PREDICTIONS
 
 
 def write_tables(trainings: Sequence[Training], out: Path) -> None:
-    """Write predictions, history, hospitals, results and comparisons.
+    """Write predictions, history, participation, hospitals, results and comparisons.
 
     Args:
         trainings: all of them complete, in ``out/trainings/``.
-        out: gets predictions.parquet and the four CSV files.
+        out: gets predictions.parquet and the five CSV files.
     """
-    folder, study = out / "trainings", trainings[0].study
+    folder = out / "trainings"
+    studies = {training.study.task: training.study for training in reversed(trainings)}
     scores = pd.concat(
         [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings],
         ignore_index=True,
@@ -30,14 +34,28 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
     ]
     scores.to_parquet(out / "predictions.parquet")
     pd.concat(histories).to_csv(out / "history.csv", index=False)
-    hospitals = hospitals_table(open_archive(study, study.data))
-    hospitals.to_csv(out / "hospitals.csv", index=False)
+    federated = [training for training in trainings if training.arm == "federated"]
+    taken_part = [_participation(training, folder) for training in federated]
+    pd.concat(taken_part).to_csv(out / "participation.csv", index=False)
+    hospitals = [
+        hospitals_table(open_archive(study, study.data)).assign(task=task)
+        for task, study in reversed(studies.items())
+    ]
+    pd.concat(hospitals).to_csv(out / "hospitals.csv", index=False)
     results_table(scores).to_csv(out / "results.csv", index=False)
     comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
 
 
+def _participation(training: Training, folder: Path) -> pd.DataFrame:
+    """Return what each hospital, by name, gave to each round of a training."""
+    table = pd.read_csv(folder / training.folder / FILE)
+    names = dict(enumerate(training.hospitals, FIRST_NODE_ID))
+    table.insert(1, "hospital", table.pop("node").map(names))
+    return training.describe(table)
+
+
 def hospitals_table(archive: Archive) -> pd.DataFrame:
-    """Return one row per hospital: size, prevalence, vendor, and its role."""
+    """Return one row per hospital: size, prevalence, vendor, role in the task."""
     table = archive.table
     patients = table.drop_duplicates("patient_id").groupby("hospital")
     counts = table.pivot_table(
@@ -51,9 +69,13 @@ def hospitals_table(archive: Archive) -> pd.DataFrame:
             "n_images": table.groupby("hospital").size(),
             "n_malignant_patients": patients["malignant"].sum(),
         }
-    ).join(counts.fillna(0).astype(int).add_prefix("n_"))
-    is_trainer = hospitals["n_train"] > 0
-    hospitals["role"] = is_trainer.map({True: "trainer", False: "external test"})
+    )
+    hospitals = hospitals.reindex(archive.counts.index)
+    hospitals = hospitals.join(counts.add_prefix("n_")).join(archive.counts)
+    numbers = hospitals.filter(regex="^n_").fillna(0).astype(int)
+    hospitals[numbers.columns] = numbers
+    roles = [hospitals["n_train"] > 0, hospitals["n_test"] > 0]
+    hospitals["role"] = np.select(roles, ["trainer", "external test"], "none")
     return hospitals.sort_values("n_patients", ascending=False).reset_index()
 
 

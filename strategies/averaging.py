@@ -91,24 +91,27 @@ def mean_metrics(records: Sequence[RecordDict], weighted_by_key: str) -> MetricR
 def validation_metrics(
     records: Sequence[RecordDict], weighted_by_key: str
 ) -> MetricRecord:
-    """Return `mean_metrics`, and the AUC within hospitals over all their pairs.
+    """Return `mean_metrics`, and the ratio of what the hospitals report as two sums.
 
-    A hospital reports ``auc-concordant``, its number of pairs of a malignant and a
-    benign case that are ranked rightly (a tie counts one half), and ``auc-pairs``, the
-    number of all such pairs. Their sums give ``auc``: exact, and NaN without a pair.
+    Of ``NAME-sum`` and ``NAME-n`` the hospitals' sums give NAME: exact, whatever the
+    sizes of the hospitals, and NaN without a case. So ``auc-sum``, the pairs of a
+    malignant and a benign case that are ranked rightly, and ``auc-n``, all such pairs,
+    give the AUC within hospitals.
     """
     result = mean_metrics(records, weighted_by_key)
-    if not result.keys() >= {"auc-concordant", "auc-pairs"}:
-        return result
-    counts = [
-        (_number(metrics, "auc-concordant"), _number(metrics, "auc-pairs"))
-        for metrics in _metrics(records)
-        if metrics.keys() >= {"auc-concordant", "auc-pairs"}
-    ]
-    known = [pair for pair in counts if isfinite(sum(pair))]
-    n_pairs = sum(pairs for _, pairs in known)
-    del result["auc-concordant"], result["auc-pairs"]
-    result["auc"] = sum(u for u, _ in known) / n_pairs if n_pairs > 0 else nan
+    names = [name.removesuffix("-sum") for name in result if name.endswith("-sum")]
+    for name in (name for name in names if f"{name}-n" in result):
+        keys = (f"{name}-sum", f"{name}-n")
+        sums = [
+            [_number(metrics, key) for key in keys]
+            for metrics in _metrics(records)
+            if metrics.keys() >= set(keys)
+        ]
+        known = [pair for pair in sums if isfinite(sum(pair))]
+        n = sum(n for _, n in known)
+        for key in keys:
+            del result[key]
+        result[name] = sum(total for total, _ in known) / n if n > 0 else nan
     return result
 
 

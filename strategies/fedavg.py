@@ -109,4 +109,5 @@ class FedAvg(strategy.FedAvg):
     def _mean_metrics(self, aggr_fn: MetricsFn) -> MetricRecord:
         if aggr_fn is aggregate_metricrecords:  # Flower's default, spoilt by one NaN
             aggr_fn = mean_metrics
-        return aggr_fn(self.tally.records, self.weighted_by_key)
+        records = [self.tally.told[node] for node in self.tally.used]
+        return aggr_fn(records, self.weighted_by_key)

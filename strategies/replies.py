@@ -28,8 +28,8 @@ class Tally:
     """Nodes whose reply counts."""
     n_examples: float = 0.0
     """Sum of their weights."""
-    records: list[RecordDict] = field(default_factory=list)
-    """What they sent besides arrays."""
+    told: dict[int, RecordDict] = field(default_factory=dict)
+    """What they, and the empty ones, sent besides arrays."""
     empty: list[int] = field(default_factory=list)
     """Nodes that had no examples: no fault, but nothing to add."""
     left_out: dict[int, str] = field(default_factory=dict)
@@ -81,6 +81,7 @@ def usable(
             tally.left_out[node] = str(fault)
             logger.warning("node %d is left out: %s", node, fault)
             continue
+        tally.told[node] = _without_arrays(content)
         if n == 0:
             tally.empty.append(node)
             logger.info("node %d has no examples", node)
@@ -89,7 +90,6 @@ def usable(
             model = _model(arrays)
         tally.used.append(node)
         tally.n_examples += n
-        tally.records.append(_without_arrays(content))
         del reply, content  # only the arrays' bytes live on, until they are added
         yield n, arrays
         del arrays

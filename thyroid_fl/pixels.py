@@ -4,6 +4,7 @@ A `PixelStore` is made once from a manifest and read in every epoch, round and a
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +21,13 @@ from PIL import Image
 
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.leaks import thumbnail
+from thyroid_fl.masks import mask_problems, nodule_of, read_levels
 from thyroid_fl.picture_check import UNREADABLE, box_problems, grey
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
+Transform = tuple[Crop, float, int, int, str | None]
+"""Crop, scale, left, top and mask_fault, as `PixelStore` has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,7 @@ class View:
     region: str
     margin: float
     image_px: int
+    masks: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +47,19 @@ class PixelStore:
     Attributes:
         cases: one row per usable picture, the manifest's columns, and the transform
             ``crop`` [x0, y0, x1, y1] (pixels of the file), ``scale`` (store pixels a
-            file pixel), ``left``, ``top`` (letterbox offset in the store).
+            file pixel), ``left``, ``top`` (letterbox offset in the store). A mask that
+            was wanted and cannot be used is missing, and ``mask_fault`` says why.
         pixels: (N, H, W) uint8, memory-mapped; 0 outside the picture.
+        masks: (N, H, W) uint8, memory-mapped; 1 in a nodule, 0 where there is none or
+            no mask. None unless asked for.
         thumbnails: (N, 64, 64) uint8, the whole picture, for the leak gate.
-        left_out: columns image_id, reason: registered pictures that are not here.
+        left_out: columns image_id, reason, is_fault: registered pictures that are not
+            here, because the region does not allow it or (a fault) their files.
     """
 
     cases: pd.DataFrame
     pixels: Picture
+    masks: Picture | None
     thumbnails: Picture
     left_out: pd.DataFrame
 
@@ -61,6 +72,7 @@ def open_store(
     region: str,
     margin: float,
     image_px: int,
+    masks: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelStore:
     """Return the store of these cases, made in ``cache`` if it is not there yet.
@@ -72,12 +84,13 @@ def open_store(
         region: ``whole`` picture or ``nodule``: the boxes' union with a margin.
         margin: margin on each side, as a fraction of that side.
         image_px: side of the store's square pictures, in pixels.
+        masks: whether the masks are wanted too.
         progress: called with pictures done and all.
 
     Raises:
-        ManifestError: a picture cannot be read, or no picture is usable.
+        ManifestError: a picture is not there, or none is usable.
     """
-    view = View(region=region, margin=margin, image_px=image_px)
+    view = View(region=region, margin=margin, image_px=image_px, masks=masks)
     folder = cache / f"{region}-{image_px}-{_fingerprint(cases, pictures, view)}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -92,6 +105,7 @@ def open_store(
         cases=pd.read_parquet(folder / "cases.parquet"),
         # Copy-on-write: torch wants writable memory; nothing is read or written.
         pixels=np.load(folder / "pixels.npy", mmap_mode="c"),
+        masks=np.load(folder / "masks.npy", mmap_mode="c") if masks else None,
         thumbnails=np.load(folder / "thumbnails.npy", mmap_mode="r"),
         left_out=pd.read_parquet(folder / "left_out.parquet"),
     )
@@ -140,6 +154,10 @@ def _fingerprint(cases: pd.DataFrame, pictures: Path, view: View) -> str:
                 "run thyroid-client check on the manifest"
             ) from error
         digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    masks = list(cases["mask"].dropna()) if view.masks else []
+    for path in (pictures / name for name in masks):
+        status = path.stat() if path.exists() else os.stat_result((0,) * 10)
+        digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
 
 
@@ -152,31 +170,55 @@ def _build(
 ) -> None:
     usable, left_out = _usable(cases, view.region)
     if usable.empty:
-        raise ManifestError(
-            f"no usable picture for region {view.region!r}: {len(left_out)} left out, "
-            "because " + "; ".join(left_out["reason"].unique())
-        )
+        _refuse(view.region, left_out)
     n, px = len(usable), view.image_px
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy", "w+", np.uint8, (n, px, px)
-    )
-    thumbnails = np.lib.format.open_memmap(
-        folder / "thumbnails.npy", "w+", np.uint8, (n, 64, 64)
-    )
-    transforms = []
-    jobs = zip(usable["image"], usable["boxes"], strict=True)
+    sides = {"pixels": px, "thumbnails": 64} | ({"masks": px} if view.masks else {})
+    stores = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", np.uint8, (n, side, side)
+        )
+        for name, side in sides.items()
+    }
+    prepared: list[Transform | str] = []
+    jobs = usable.reindex(columns=["image", "mask", "boxes"]).itertuples()
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        results = pool.map(lambda job: _prepare(pictures / job[0], job[1], view), jobs)
-        for k, (square, small, transform) in enumerate(results):
-            pixels[k], thumbnails[k] = square, small
-            transforms.append(transform)
+        results = pool.map(lambda job: _prepare(job, pictures, view), jobs)
+        for k, found in enumerate(results):
+            if isinstance(found, str):
+                prepared.append(found)
+            else:
+                transform, squares = found
+                prepared.append(transform)
+                for name, square in squares.items():
+                    stores[name][k] = square
             progress(k + 1, n)
-    pixels.flush()
-    thumbnails.flush()
-    columns = ["crop", "scale", "left", "top"]
+    is_unreadable = np.array([isinstance(found, str) for found in prepared])
+    reasons = [found for found in prepared if isinstance(found, str)]
+    unreadable = usable.loc[is_unreadable, ["image_id"]]
+    unreadable = unreadable.assign(reason=reasons, is_fault=True)
+    if is_unreadable.all():
+        _refuse(view.region, unreadable)
+    for name, store in stores.items():
+        store.flush()
+        if is_unreadable.any():
+            np.save(folder / f"{name}.npy", store[~is_unreadable])
+    usable = usable[~is_unreadable].reset_index(drop=True)
+    transforms = [found for found in prepared if not isinstance(found, str)]
+    columns = ["crop", "scale", "left", "top", "mask_fault"]
     usable[columns] = pd.DataFrame(transforms, columns=columns, index=usable.index)
+    if view.masks:
+        usable["mask"] = usable["mask"].mask(usable["mask_fault"].notna())
     usable.to_parquet(folder / "cases.parquet")
+    left_out = pd.concat([left_out, unreadable], ignore_index=True)
     left_out.to_parquet(folder / "left_out.parquet")
+
+
+def _refuse(region: str, left_out: pd.DataFrame) -> None:
+    listed = "; ".join(left_out["reason"].unique()[:5])
+    raise ManifestError(
+        f"no usable picture for region {region!r}: {len(left_out)} left out, because "
+        f"{listed}; run thyroid-client check on the manifest"
+    )
 
 
 def _usable(cases: pd.DataFrame, region: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -184,7 +226,8 @@ def _usable(cases: pd.DataFrame, region: str) -> tuple[pd.DataFrame, pd.DataFram
     without = pd.Series(False, index=cases.index)
     if region == "nodule":
         without = cases["boxes"].map(lambda boxes: not _has_boxes(boxes))
-    left_out = cases.loc[without, ["image_id"]].assign(reason="no box of the nodule")
+    left_out = cases.loc[without, ["image_id"]]
+    left_out = left_out.assign(reason="no box of the nodule", is_fault=False)
     return cases[~without].reset_index(drop=True), left_out
 
 
@@ -193,24 +236,41 @@ def _has_boxes(boxes: object) -> bool:
 
 
 def _prepare(
-    path: Path, boxes: object, view: View
-) -> tuple[Picture, Picture, tuple[Crop, float, int, int]]:
-    """Decode one picture; return its square, its thumbnail and the transform."""
+    case: Any, pictures: Path, view: View
+) -> tuple[Transform, dict[str, Picture]] | str:
+    """Decode one picture; return the transform and its squares, or why it cannot be."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(pictures / case.image) as opened:
             picture = grey(opened)
     except UNREADABLE as error:
-        raise ManifestError(
-            f"picture {path}: cannot be read ({error}); mend or remove it, and run "
-            "thyroid-client check on the manifest"
-        ) from error
-    found = tuple(map(tuple, boxes)) if _has_boxes(boxes) else ()  # type: ignore[call-overload]
+        return f"picture {case.image!r} cannot be read ({error})"
+    found = tuple(map(tuple, case.boxes)) if _has_boxes(case.boxes) else ()
     if problem := next(box_problems(found, picture.size), None):
-        raise ManifestError(
-            f"picture {path}: {problem}; run thyroid-client check on the manifest"
-        )
+        return f"picture {case.image!r}: {problem}"
     crop: Crop = (0, 0, *picture.size)
     if view.region == "nodule":
         crop = nodule_crop(found, view.margin, picture.size)
     square, scale, left, top = letterbox(picture.crop(crop), view.image_px)
-    return square, thumbnail(picture), (crop, scale, left, top)
+    squares = {"pixels": square, "thumbnails": thumbnail(picture)}
+    fault = None
+    if view.masks and pd.notna(case.mask):
+        mask, fault = _mask(pictures / case.mask, picture.size)
+        square, *_ = letterbox(mask.crop(crop), view.image_px)
+        squares["masks"] = (square > 127).astype(np.uint8)
+    return (crop, scale, left, top, fault), squares
+
+
+def _mask(path: Path, size: tuple[int, int]) -> tuple[Image.Image, str | None]:
+    """Return a mask, 255 in the nodule; an empty one where it cannot be used, and why.
+
+    The picture stays: other tasks need no mask, and a patient's side of the split must
+    not depend on one.
+    """
+    empty = Image.new("L", size)
+    try:
+        levels = read_levels(path)
+    except UNREADABLE as error:
+        return empty, f"mask {path.name!r} cannot be read ({error})"
+    if problem := next(mask_problems(path.name, levels, size), None):
+        return empty, problem
+    return Image.fromarray(nodule_of(levels).astype(np.uint8) * 255), None

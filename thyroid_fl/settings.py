@@ -70,7 +70,7 @@ class Study:
     """Weight decay of the hospitals' optimizer."""
     rotation_deg: float = 5.0
     """Augmentation: largest rotation to either side, in degrees."""
-    flips: Literal["horizontal", "both"] = "horizontal"
+    flips: Literal["none", "horizontal", "both"] = "horizontal"
     """Augmentation: flips, each with probability one half. A vertical flip turns
     shadows upwards: from scratch it costs a small model dearly (benchmarks)."""
     strategy: str = "fedavg"
@@ -233,7 +233,8 @@ def _check_ranges(study: Study) -> None:
     if study.norm != "weight" and study.image_px < 64:
         raise ConfigError(
             f"image_px is {study.image_px} with norm = {study.norm!r}: below 64 px too "
-            "few numbers are left to normalise; use at least 64, or norm = 'weight'"
+            "few numbers are left to normalise; use at least 64, or norm = 'weight' "
+            "(which detection does not take)"
         )
     if study.fold > study.n_folds:
         raise ConfigError(f"fold is {study.fold} of n_folds {study.n_folds}")

@@ -73,7 +73,14 @@ def split_cases(
             f"split is {split!r}; expected patient, hospital, vendor:NAME, "
             "region:NAME, or manifest"
         )
-    return _with_test_set(cases.assign(split=sides.astype("str")))
+    return with_test_set(cases.assign(split=sides.astype("str")))
+
+
+def with_test_set(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases with the column ``test_set``, as their column ``split`` asks."""
+    trains = (cases["split"] == "train").groupby(cases["hospital"]).transform("any")
+    test_set = pd.Series(np.where(trains, "internal", "external"), cases.index)
+    return cases.assign(test_set=test_set.where(cases["split"] == "test").astype("str"))
 
 
 def official_folds(cases: pd.DataFrame) -> list[str]:
@@ -149,12 +156,6 @@ def _own_split(cases: pd.DataFrame) -> "pd.Series[str]":
             "or choose patient, hospital, vendor:NAME or region:NAME"
         )
     return cases["split"]
-
-
-def _with_test_set(cases: pd.DataFrame) -> pd.DataFrame:
-    trains = (cases["split"] == "train").groupby(cases["hospital"]).transform("any")
-    test_set = pd.Series(np.where(trains, "internal", "external"), cases.index)
-    return cases.assign(test_set=test_set.where(cases["split"] == "test").astype("str"))
 
 
 def _deal_patients(

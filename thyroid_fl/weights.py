@@ -3,6 +3,8 @@
 Integer buffers (BatchNorm's ``num_batches_tracked``) stay where they are.
 """
 
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thyroid_fl.errors import ConfigError, RoundError
+
+logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -87,3 +91,47 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ):
         raise ConfigError(f"weights {path}: expected a state_dict (name -> tensor)")
     return state
+
+
+def load_pretrained(
+    model: nn.Module, path: Path, *, stem: str, needed: str, expected: str
+) -> None:
+    """Load what fits of a pretrained model; its RGB kernels are summed for grey.
+
+    The file may be of the model or of the part that its stem lies in: of names such as
+    ``encoder.features.conv0.weight`` it may leave out the first.
+
+    Args:
+        model: of one input channel.
+        path: as `read_weights` takes it.
+        stem: name of the first convolution's weight.
+        needed: pattern of the names' beginnings that have to be in the file.
+        expected: what the file should hold, for the message.
+
+    Raises:
+        ConfigError: an array that is needed is absent or of another shape.
+    """
+    own = model.state_dict()
+    part = stem.partition(".")[0] + "."
+    fitting = {}
+    for name, tensor in read_weights(path).items():
+        known = _modern_name(name.removeprefix("module."))
+        known = known if known in own else part + known
+        if known == stem and tensor.ndim == 4 and tensor.shape[1] == 3:
+            tensor = tensor.sum(1, keepdim=True)  # (C, 1, height, width)
+        if known in own and own[known].shape == tensor.shape:
+            fitting[known] = tensor
+    absent = [n for n in own if re.match(needed, n) and n not in fitting]
+    if absent:
+        raise ConfigError(
+            f"weights {path}: {len(absent)} arrays of the model's features are absent "
+            f"or of another shape, first {absent[0]!r}; expected {expected}"
+        )
+    model.load_state_dict(fitting, strict=False)
+    if left := len(own) - len(fitting):
+        logger.info("weights %s: %d of %d arrays stay random", path, left, len(own))
+
+
+def _modern_name(name: str) -> str:
+    """Return the name as torchvision writes it since 0.3 (norm.1 -> norm1)."""
+    return re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", name)

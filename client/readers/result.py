@@ -14,6 +14,8 @@ class Note:
 
     reason: str
     image_ids: tuple[str, ...]
+    unit: str = "picture"
+    """What `image_ids` name, where it is no picture."""
 
     @classmethod
     def of(cls, reason: str, rows: pd.DataFrame) -> "Note":
@@ -32,10 +34,12 @@ class Import:
     rows: pd.DataFrame
     table: Path
     mended: tuple[Note, ...] = ()
+    warned: tuple[Note, ...] = ()
+    """Kept as they are; a person should look at them."""
     left_out: tuple[Note, ...] = ()
     drawn: Mapping[str, Callable[[], Image.Image]] = field(default_factory=dict)
     """By path in `rows`: draws a picture, or a mask of mode "1", that is no file of the
     source. May raise `UNREADABLE`. The path ends in .png."""
     is_published: bool = False
     """Whether what cannot be used is left out instead of refused: of a published
-    data set the user cannot mend it."""
+    data set, or of what a scanner wrote, the user cannot mend it."""

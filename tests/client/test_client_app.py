@@ -12,11 +12,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from thyroid_fl.client.app import app, round_seed
 from thyroid_fl.client.inference import predict
-from thyroid_fl.client.site import open_site
+from thyroid_fl.client.site import open_archive, open_site
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import InProcessGrid
 from thyroid_fl.strategies.arrays import arrays_of_record, record_of
-from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.tasks import build_model
 from thyroid_fl.weights import arrays_of
 
 
@@ -76,9 +76,9 @@ def test_training_returns_the_whole_model_and_three_numbers(ask, study):
 
 def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
     site = open_site(study, {"hospital": "H2"})
-    model = build_model(study)
-    scores, _ = predict(model, TASKS[study.task], site.cases, site.val, study)
-    labels = site.cases.malignant.numpy()[site.val]
+    archive = open_archive(study, study.data)
+    found = predict(build_model(study), archive, site.val, study)
+    labels, scores = found["malignant"].to_numpy(), found["score"].to_numpy()
 
     reply = ask("evaluate", {"hospital": "H2"})
 
@@ -86,9 +86,40 @@ def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
     metrics = reply.content["metrics"]
     assert metrics["num-examples"] == len(site.val) == len(labels)
     assert metrics["loss"] == pytest.approx(log_loss(labels, scores), rel=1e-5)
-    assert metrics["auc-pairs"] == labels.sum() * (1 - labels).sum()
-    auc = metrics["auc-concordant"] / metrics["auc-pairs"]
+    assert metrics["auc-n"] == labels.sum() * (1 - labels).sum()
+    auc = metrics["auc-sum"] / metrics["auc-n"]
     assert auc == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_training_tells_four_counts_and_nothing_else_beside_the_model(ask, study):
+    site = open_site(study, {"hospital": "H1"})
+
+    reply = ask("train", {"hospital": "H1"})
+
+    assert set(reply.content) == {"arrays", "metrics", "counts"}
+    assert dict(reply.content["counts"]) == {
+        "n-registered": 48,
+        "n-readable": 48,
+        "n-usable": 48,
+        "n-used": len(site.train),
+    }
+
+
+def test_validation_of_boxes_tells_two_sums_and_no_box(small_manifest):
+    study = make_study(
+        data=str(small_manifest), task="detection", split="patient", threads=1
+    )
+    site = open_site(study, {"hospital": "H1"})
+    grid = InProcessGrid(app, [{"hospital": "H1"}], {"study": study.to_json()})
+    records = {"arrays": record_of(arrays_of(build_model(study)))}
+    message = Message(RecordDict(records), *grid.get_node_ids(), "evaluate")
+
+    (reply,) = grid.send_and_receive([message])
+
+    assert list(reply.content) == ["metrics"]
+    metrics = reply.content["metrics"]
+    assert set(metrics) == {"num-examples", "loss", "iou-sum", "iou-n"}
+    assert metrics["iou-n"] == metrics["num-examples"] == len(site.val)
 
 
 def test_no_case_level_number_leaves_the_hospital(ask):
@@ -118,6 +149,7 @@ def test_a_hospital_without_training_cases_sends_no_weights(ask, divided):
         reply = ask("train", {"hospital": hospital}, divided)
 
         assert dict(reply.content["metrics"]) == {"num-examples": 0.0}
+        assert reply.content["counts"]["n-used"] == 0
         assert weights(reply) == {}
 
 

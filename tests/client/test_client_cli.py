@@ -197,7 +197,7 @@ def test_what_cannot_run_ends_with_two_and_a_remedy(source, tmp_path):
     (tmp_path / "there").mkdir()
 
     for arguments, expected in (
-        (("import", "dicom", source, tmp_path / "o"), "known formats: auitd, "),
+        (("import", "nifti", source, tmp_path / "o"), "known formats: auitd, "),
         (("import", "folder", source, tmp_path / "there"), "name a new folder"),
         (("import", "folder", tmp_path / "no", tmp_path / "o"), "is no folder"),
         (("check", tmp_path / "no.csv"), "No such file or directory; check the path"),

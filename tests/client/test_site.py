@@ -1,10 +1,12 @@
 """A hospital sees its own cases, and only those that can be used."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from thyroid_fl.client.site import open_archive, open_site
 from thyroid_fl.errors import ConfigError, ManifestError
@@ -86,9 +88,12 @@ def test_a_picture_without_its_label_is_counted_and_in_no_split(rewritten):
     study = rewritten(forget)
     archive = open_archive(study, study.data)
 
-    assert archive.registered == len(archive.table) == 240
+    assert archive.counts.sum().tolist() == [240, 240, 238]
+    assert len(archive.table) == 240
     assert archive.left_out["image_id"].tolist() == ["1-1", "5-0"]
-    assert set(archive.left_out["reason"]) == {"no label for classification"}
+    assert set(archive.left_out["reason"]) == {
+        "the column malignant is empty; classification needs it"
+    }
     assert archive.cases.malignant[[3, 10]].tolist() == [-1, -1]
     assert archive.table["split"].isna().to_numpy().nonzero()[0].tolist() == [3, 10]
     used = np.concatenate([archive.rows(split) for split in ("train", "val", "test")])
@@ -96,11 +101,33 @@ def test_a_picture_without_its_label_is_counted_and_in_no_split(rewritten):
     assert not {3, 10} & set(used)
 
 
-def test_no_label_at_all_is_refused(rewritten):
+def test_a_hospital_without_any_label_has_nothing_to_train_on_but_counts(rewritten):
     study = rewritten(lambda table: table.__setitem__("malignant", None))
 
-    with pytest.raises(ManifestError, match=r"no picture can be .*column malignant"):
-        open_archive(study, study.data)
+    site = open_site(study, {"hospital": "H1"})
+
+    assert len(site.train) == len(site.val) == 0
+    assert site.counts == {"n_registered": 48, "n_readable": 48, "n_usable": 0}
+
+
+def test_an_unreadable_mask_takes_no_picture_away_and_moves_no_patient(rewritten):
+    def masked(table):
+        table["mask"] = "images/mask.png"
+        table.loc[5, "mask"] = "images/broken.png"
+
+    data = rewritten(masked).data
+    images = Path(data).parent / "images"
+    (images / "broken.png").write_bytes(b"text")
+    Image.fromarray(np.eye(40, 50, dtype=np.uint8) * 255).save(images / "mask.png")
+    archives = [
+        open_archive(make_study(data=data, task=task, image_px=64), data)
+        for task in ("classification", "segmentation")
+    ]
+
+    classified, segmented = (archive.table["split"] for archive in archives)
+    assert segmented.isna().to_numpy().nonzero()[0].tolist() == [5]
+    assert segmented.drop(5).equals(classified.drop(5))
+    assert "mask 'broken.png' cannot be read" in archives[1].left_out["reason"].item()
 
 
 def test_a_picture_without_a_box_is_counted_where_the_nodule_is_asked_for(rewritten):
@@ -110,7 +137,7 @@ def test_a_picture_without_a_box_is_counted_where_the_nodule_is_asked_for(rewrit
     study = make_study(**{"data": rewritten(forget).data, "region": "nodule"})
     archive = open_archive(study, study.data)
 
-    assert archive.registered == 240
+    assert archive.counts["n_registered"].sum() == 240
     assert len(archive.table) == len(archive.cases.pixels) == 238
     assert archive.left_out["image_id"].tolist() == ["1-1", "5-0"]
 
@@ -150,3 +177,38 @@ def test_progress_is_told(study):
 
     assert told[0] == (1, 240)
     assert told[-1] == (240, 240)
+
+
+def test_boxes_are_in_pixels_of_the_store_and_padded(rewritten):
+    def second(table):
+        table.loc[0, "boxes"] = "[[15, 10, 35, 30], [0, 0, 50, 40]]"
+        table.loc[1, "boxes"] = None
+
+    study = make_study(data=rewritten(second).data, task="detection", image_px=64)
+    archive = open_archive(study, study.data)
+
+    boxes = archive.cases.boxes.numpy()  # 50 x 40 pixels become 64 x 51 below row 6
+    assert boxes.shape == (240, 2, 4)
+    np.testing.assert_allclose(boxes[0, 0], [19.2, 18.8, 44.8, 44.4], atol=1e-5)
+    np.testing.assert_allclose(boxes[0, 1], [0, 6, 64, 57.2], atol=1e-5)
+    assert np.isnan(boxes[1]).all()
+    assert np.isnan(boxes[2, 1]).all()
+    assert archive.cases.masks is None
+    reason = "the column boxes is empty; detection needs it"
+    assert archive.left_out["reason"].tolist() == [reason]
+
+
+def test_the_split_is_the_same_for_all_tasks(rewritten):
+    def forget(table):
+        table.loc[table["hospital"] == "H2", "boxes"] = None
+
+    data = rewritten(forget).data
+    sides = {}
+    for task in ("classification", "detection"):
+        study = make_study(data=data, task=task, split="hospital", image_px=64)
+        archive = open_archive(study, study.data)
+        sides[task] = archive.table.set_index("image_id")["split"].dropna()
+
+    common = sides["classification"].loc[sides["detection"].index]
+    assert len(common) == 192
+    pd.testing.assert_series_equal(common, sides["detection"])

@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from thyroid_fl.batches import Batch, Cases, training_batches
-from thyroid_fl.client.inference import predict
+from thyroid_fl.client.inference import validate
+from thyroid_fl.client.site import Site
 from thyroid_fl.client.training import (
     local_update,
     make_optimizer,
@@ -49,19 +49,56 @@ def train(cases, study=STUDY, rows=range(48), epochs=3, mu=0.0, rate=1e-3):
     )
     torch.manual_seed(5)
     update = local_update(
-        model, TASK, batches, make_optimizer(model, study, rate, mu), study
+        model,
+        TASKS[study.task],
+        batches,
+        make_optimizer(model, study, rate, mu),
+        study,
     )
     return model, update
+
+
+def validated(model, cases, rows, study):
+    rows = np.array(rows, np.int64)
+    return validate(model, Site(name="H", cases=cases, train=rows, val=rows), study)
 
 
 def test_the_loop_learns(cases):
     model, update = train(cases, epochs=8)
 
-    scores, loss = predict(model, TASK, cases, np.arange(48), STUDY)
-    labels = cases.malignant.numpy()
+    found = validated(model, cases, range(48), STUDY)
     assert update.n_steps == 24
-    assert loss < update.loss
-    assert roc_auc_score(labels, scores) > 0.95
+    assert found["loss"] < update.loss
+    assert found["auc-sum"] / found["auc-n"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("segmentation", "dice"), ("detection", "iou")]
+)
+def test_the_same_loop_learns_where_the_nodule_is(task, metric):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 100, (32, 64, 64))
+    masks = np.zeros((32, 64, 64), np.uint8)
+    corners = rng.integers(4, 28, (32, 2))
+    for k, (x, y) in enumerate(corners):
+        masks[k, y : y + 32, x : x + 32] = 1
+    boxes = np.hstack([corners, corners + 32])[:, None].astype(np.float32)
+    cases = Cases(
+        pixels=torch.from_numpy((pixels + 150 * masks).astype(np.uint8)),
+        malignant=torch.full((32,), -1),
+        masks=torch.from_numpy(masks),
+        boxes=torch.from_numpy(boxes),
+    )
+    study = make_study(task=task, threads=1)
+    before = validated(build_model(study), cases, range(32), study)
+
+    model, update = train(cases, study, rows=range(32), epochs=20, rate=3e-3)
+
+    after = validated(model, cases, range(32), study)
+    assert update.n_steps == 40
+    assert after["loss"] < 0.5 * before["loss"]
+    assert after[f"{metric}-n"] == 32
+    assert after[f"{metric}-sum"] / 32 > 0.8
 
 
 def test_mu_zero_is_fedavg_to_the_bit_and_mu_keeps_the_weights_closer(cases):
@@ -112,9 +149,9 @@ def test_a_hospital_with_one_picture_or_one_class_trains(norm, rows):
     model, update = train(cases, study, rows=rows, epochs=1)
 
     assert np.isfinite(update.loss)
-    scores, loss = predict(model, TASK, cases, np.array(rows), study)
-    assert len(scores) == len(rows)
-    assert np.isfinite(loss)
+    found = validated(model, cases, rows, study)
+    assert np.isfinite(found["loss"])
+    assert found["auc-n"] == 0
 
 
 def test_diverged_weights_are_refused(cases):
@@ -134,11 +171,11 @@ def test_no_batches_leave_the_model_as_it_was():
     assert all(np.array_equal(before[k], v) for k, v in arrays_of(model).items())
 
 
-def test_no_case_has_no_prediction(cases):
-    scores, loss = predict(build_model(STUDY), TASK, cases, np.arange(0), STUDY)
+def test_without_a_case_nothing_is_validated(cases):
+    found = validated(build_model(STUDY), cases, [], STUDY)
 
-    assert len(scores) == 0
-    assert np.isnan(loss)
+    assert found.keys() == {"loss"}
+    assert np.isnan(found["loss"])
 
 
 def test_weights_travel_and_come_back_the_same():

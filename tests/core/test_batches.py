@@ -5,10 +5,12 @@ import torch
 from thyroid_fl.batches import (
     Cases,
     inference_batches,
+    move_boxes,
     random_affine,
     training_batches,
     warp,
 )
+from thyroid_fl.masks import box_of_mask
 
 
 @pytest.fixture
@@ -88,8 +90,52 @@ def test_a_quarter_turn_turns_the_picture():
     quarter = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]])
 
     assert torch.allclose(
-        warp(picture, quarter), torch.rot90(picture, 1, (2, 3)), atol=1e-5
+        warp(picture, quarter, "bilinear"), torch.rot90(picture, 1, (2, 3)), atol=1e-5
     )
+
+
+def ellipse(px, centre, axes):
+    """A filled ellipse (px, px), and the box around it."""
+    y, x = np.mgrid[:px, :px] + 0.5
+    mask = ((x - centre[0]) / axes[0]) ** 2 + ((y - centre[1]) / axes[1]) ** 2 <= 1
+    low, high = np.subtract(centre, axes), np.add(centre, axes)
+    return torch.from_numpy(mask), torch.tensor([*low, *high], dtype=torch.float32)
+
+
+def test_mask_and_box_move_with_the_picture():
+    mask, box = ellipse(128, (50, 70), (30, 15))
+    none = torch.full((4,), torch.nan)
+    cases = Cases(
+        pixels=(mask * 255).to(torch.uint8).repeat(32, 1, 1),
+        malignant=torch.zeros(32, dtype=torch.int64),
+        masks=mask.to(torch.uint8).repeat(32, 1, 1),
+        boxes=torch.stack([box, none]).repeat(32, 1, 1),
+    )
+
+    (batch,) = batches(cases, range(32), batch_size=32, rotation_deg=80.0)
+
+    assert set(batch.masks.unique().tolist()) == {0.0, 1.0}
+    assert (batch.masks - batch.images).abs().mean() < 0.01
+    assert torch.isnan(batch.boxes[:, 1]).all()
+    for moved, found in zip(batch.masks[:, 0], batch.boxes[:, 0], strict=True):
+        assert found.tolist() == pytest.approx(box_of_mask(moved > 0), abs=1.6)
+    assert len(batch.boxes[:, 0].unique(dim=0)) > 30
+
+
+def test_a_box_is_cut_at_the_edge_and_unmoved_without_augmentation():
+    box = torch.tensor([[[4.0, 5, 60, 30]]])
+    mirror = torch.tensor([[[-1.0, 0, 0], [0, 1, 0]]])
+    quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]])
+    beyond = torch.tensor([[[-20.0, 5, 90, 30]]])
+    still = torch.eye(2, 3)[None]
+    shape = (1, 1, 64, 64)
+
+    assert torch.allclose(move_boxes(box, still, shape), box)
+    assert move_boxes(beyond, still, shape).tolist() == [[[0, 5, 64, 30]]]
+    assert move_boxes(box, mirror, shape).tolist() == [[[4, 5, 60, 30]]]
+    assert move_boxes(box, quarter, shape)[0, 0].tolist() == pytest.approx(
+        [5, 4, 30, 60], abs=1e-4
+    )  # as torch.rot90: the top comes to the left
 
 
 def test_inference_keeps_order_and_pictures(cases):

@@ -10,12 +10,11 @@ import pytest
 
 from thyroid_fl.errors import ThyroidFLError
 from thyroid_fl.evaluation import (
-    COMPARISON_COLUMNS,
-    RESULT_COLUMNS,
     comparisons_table,
-    patient_scores,
     results_table,
 )
+from thyroid_fl.evaluation.classification import patient_scores
+from thyroid_fl.evaluation.rows import COMPARISON_COLUMNS, RESULT_COLUMNS
 from thyroid_fl.statistics import (
     auc,
     compare_aucs,

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from thyroid_fl.errors import ManifestError
+from thyroid_fl.masks import box_of_mask
 from thyroid_fl.pixels import letterbox, nodule_crop, open_store
 
 SETTINGS = {"region": "whole", "margin": 0.25, "image_px": 32}
@@ -78,32 +79,80 @@ def test_a_changed_picture_makes_a_new_store(cases, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
-def test_an_unreadable_picture_is_named_and_leaves_no_store(cases, tmp_path, content):
+def test_an_unreadable_picture_is_left_out_and_listed(cases, tmp_path, content):
     (tmp_path / "1.png").write_bytes(content)
 
-    with pytest.raises(ManifestError, match=r"picture .*1\.png: cannot be read"):
-        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
+    store = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
 
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert store.cases["image_id"].tolist() == ["a", "c"]
+    assert store.pixels.shape == (2, 32, 32)
+    assert store.thumbnails[1, 0, 0] == 102  # the third picture's grey
+    assert store.left_out["image_id"].tolist() == ["b"]
+    assert "cannot be read" in store.left_out["reason"].item()
 
 
-def test_a_picture_of_more_than_8_bits_is_refused(cases, tmp_path):
+def test_a_picture_of_more_than_8_bits_is_left_out(cases, tmp_path):
     Image.fromarray(np.full((60, 100), 4000, np.uint16)).save(tmp_path / "1.png")
 
-    with pytest.raises(ManifestError, match=r"1\.png: .*expected 8 bits a channel"):
-        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
+    store = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
+
+    assert store.left_out["image_id"].tolist() == ["b"]
 
 
 @pytest.mark.parametrize("region", ["whole", "nodule"])
-def test_a_box_outside_its_picture_is_named_and_leaves_no_store(
-    cases, tmp_path, region
-):
-    cases["boxes"] = [((50, 20, 101, 40),)] * 3
+def test_a_box_outside_its_picture_is_left_out(cases, tmp_path, region):
+    inside = ((50, 20, 70, 40),)
+    cases["boxes"] = [((50, 20, 101, 40),), inside, inside]
 
-    with pytest.raises(ManifestError, match=r"0\.png: box \[50, 20, 101, 40\] reaches"):
-        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS | {"region": region})
+    store = open_store(
+        cases, tmp_path, tmp_path / "cache", **SETTINGS | {"region": region}
+    )
+
+    assert "box [50, 20, 101, 40] reaches" in store.left_out["reason"].item()
+    assert store.left_out["is_fault"].item()
+    assert store.cases["image_id"].tolist() == ["b", "c"]
+
+
+def test_no_readable_picture_is_an_error_and_leaves_no_store(cases, tmp_path):
+    for k in range(3):
+        (tmp_path / f"{k}.png").write_bytes(b"text")
+
+    with pytest.raises(ManifestError, match=r"3 left out, .*2\.png.*; run thyroid-cl"):
+        open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS)
 
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_mask_is_cropped_and_letterboxed_with_its_picture(cases, tmp_path):
+    nodule = np.zeros((60, 100), np.uint8)
+    nodule[20:40, 50:70] = 255
+    Image.fromarray(nodule).save(tmp_path / "mask.png")
+    Image.fromarray(nodule[:, 1:]).save(tmp_path / "narrow.png")
+    cases["mask"] = ["mask.png", None, "narrow.png"]
+
+    store = open_store(cases, tmp_path, tmp_path / "cache", **SETTINGS, masks=True)
+
+    assert store.left_out.empty
+    assert store.cases["mask"].notna().tolist() == [True, False, False]
+    (fault,) = store.cases["mask_fault"].dropna()
+    assert "mask 'narrow.png' has 99 x 60 pixels, but its picture 100 x 60" in fault
+    assert box_of_mask(store.masks[0] > 0) == (16, 12, 22, 19)  # 0.32 of it, 6 below
+    assert store.masks.max() == 1
+    assert not store.masks[1:].any()
+
+
+def test_a_mended_mask_makes_a_new_store(cases, tmp_path):
+    (tmp_path / "mask.png").write_bytes(b"text")
+    cases["mask"] = ["mask.png", None, None]
+    settings = SETTINGS | {"masks": True}
+    broken = open_store(cases, tmp_path, tmp_path / "cache", **settings)
+
+    Image.fromarray(np.full((60, 100), 255, np.uint8)).save(tmp_path / "mask.png")
+    mended = open_store(cases, tmp_path, tmp_path / "cache", **settings)
+
+    assert "cannot be read" in broken.cases["mask_fault"][0]
+    assert not broken.masks.any()
+    assert mended.masks[0].any()
 
 
 def test_an_absent_picture_is_named(cases, tmp_path):

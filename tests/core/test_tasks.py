@@ -112,10 +112,10 @@ def test_concordance_adds_up_to_the_auc():
     sums = concordance(labels, scores)
 
     expected = roc_auc_score(labels, scores)
-    assert sums["auc-concordant"] / sums["auc-pairs"] == pytest.approx(expected)
+    assert sums["auc-sum"] / sums["auc-n"] == pytest.approx(expected)
     assert concordance(np.ones(3, int), np.zeros(3)) == {
-        "auc-concordant": 0.0,
-        "auc-pairs": 0.0,
+        "auc-sum": 0.0,
+        "auc-n": 0.0,
     }
 
 

@@ -55,8 +55,8 @@ def make_app(fault: Callable[[int, int], None] = no_fault) -> ClientApp:
         metrics = {
             "num-examples": context.node_config["n"],
             "loss": float(np.mean((w - context.node_config["target"]) ** 2)),
-            "auc-concordant": 3.0,
-            "auc-pairs": 4.0,
+            "auc-sum": 3.0,
+            "auc-n": 4.0,
         }
         return Message(RecordDict({"m": MetricRecord(metrics)}), reply_to=message)
 

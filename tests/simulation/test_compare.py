@@ -3,10 +3,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import thyroid_fl
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.manifest import read_manifest, write_manifest
 from thyroid_fl.simulation.cli import main
 
 SETTINGS = {
@@ -79,7 +81,7 @@ def test_the_same_settings_give_the_same_table(finished, small_manifest, tmp_pat
 
 
 def test_a_finished_training_is_not_trained_again(finished, small_manifest):
-    models = list(finished.folder.glob("trainings/*/model.safetensors"))
+    models = list(finished.folder.glob("trainings/*/*/model.safetensors"))
     written = {path: path.stat().st_mtime_ns for path in models}
 
     thyroid_fl.compare(data=small_manifest, out=finished.folder, seeds=2, **SETTINGS)
@@ -183,3 +185,80 @@ def test_folds_test_every_patient_once(small_manifest, tmp_path):
     assert len(tested) == 240
     mean = done.results[(done.results["fold"] == "mean")]
     assert np.isfinite(mean.loc[mean["metric"] == "auc", "value"]).all()
+
+
+def test_the_counts_of_every_hospital_and_round_are_written(finished):
+    table = pd.read_csv(finished.folder / "participation.csv")
+
+    assert len(table) == 2 * 2 * 4  # seeds, rounds, hospitals that train
+    assert set(table["outcome"]) == {"used"}
+    assert (table[["n_registered", "n_readable", "n_usable"]] == 48).all(axis=None)
+    hospitals = pd.read_csv(finished.folder / "hospitals.csv").set_index("hospital")
+    used = table.groupby("hospital")["n_used"].unique().explode()
+    assert used.to_dict() == hospitals.loc[used.index, "n_train"].to_dict()
+
+
+@pytest.fixture(scope="module")
+def all_tasks(small_manifest, tmp_path_factory):
+    """All three tasks; H1 has neither masks nor boxes, H2 no masks."""
+    folder = tmp_path_factory.mktemp("partial")
+    (folder / "images").symlink_to(small_manifest.parent / "images")
+    (folder / "masks").mkdir()
+    cases = read_manifest(small_manifest)
+    nodule = np.zeros((40, 50), np.uint8)
+    nodule[10:30, 15:35] = 255
+    Image.fromarray(nodule).save(folder / "masks" / "m.png")
+    cases["mask"] = "masks/m.png"
+    cases.loc[cases["hospital"].isin(["H1", "H2"]), "mask"] = None
+    cases["boxes"] = [
+        () if row.hospital == "H1" else row.boxes for row in cases.itertuples()
+    ]
+    write_manifest(cases, folder / "manifest.csv")
+    settings = SETTINGS | {"image_px": 64, "rounds": 1, "split": "patient"}
+    out = tmp_path_factory.mktemp("runs") / "all"
+    return thyroid_fl.compare(
+        data=folder / "manifest.csv", out=out, task="all", **settings
+    )
+
+
+def test_all_tasks_come_in_one_folder_and_one_report(all_tasks):
+    results = all_tasks.results
+
+    assert list(all_tasks.tables) == ["detection", "segmentation", "classification"]
+    for task, metric in zip(all_tasks.tables, ("ap50", "dice", "auc"), strict=True):
+        rows = results[(results["task"] == task) & (results["metric"] == metric)]
+        assert set(rows["arm"]) == {"federated", "pooled", "single"}
+        assert rows["value"].notna().any()
+        assert all_tasks.plot(task).axes
+        assert (all_tasks.folder / "figures" / task / "differences.svg").exists()
+    page = (all_tasks.folder / "report.html").read_text()
+    for text in ("AP50", "Dice", "AUC", "only in classification"):
+        assert text in page
+    again = thyroid_fl.simulation.compare.open_comparison(all_tasks.folder)
+    assert list(again.tables) == list(all_tasks.tables)
+
+
+def test_a_hospital_takes_part_in_the_tasks_that_its_data_allow(all_tasks):
+    table = pd.read_csv(all_tasks.folder / "participation.csv")
+    hospitals = pd.read_csv(all_tasks.folder / "hospitals.csv")
+
+    trained = table.groupby("task")["hospital"].apply(set)
+    assert trained["detection"] == {"H0", "H2", "H3", "H4"}
+    assert trained["segmentation"] == {"H0", "H3", "H4"}
+    assert trained["classification"] == {"H0", "H1", "H2", "H3", "H4"}
+    row = hospitals[
+        (hospitals["task"] == "detection") & (hospitals["hospital"] == "H1")
+    ]
+    assert row[["n_registered", "n_readable", "n_usable"]].iloc[0].tolist() == [
+        48,
+        48,
+        0,
+    ]
+    assert row["role"].item() == "none"
+
+
+def test_a_patient_is_on_one_side_in_all_tasks(all_tasks):
+    predictions = pd.read_parquet(all_tasks.folder / "predictions.parquet")
+
+    sides = predictions.groupby("patient_id")["split"].nunique()
+    assert (sides == 1).all()

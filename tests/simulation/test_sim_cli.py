@@ -64,7 +64,7 @@ def test_compare_draws_its_progress_on_stderr_only(compared):
 def test_options_override_the_file_and_set_reaches_every_field(compared):
     out, _ = compared
 
-    study = json.loads((out / "study.json").read_text())
+    study = json.loads((out / "study.json").read_text())["classification"]
     comparison = json.loads((out / "comparison.json").read_text())
     assert (study["rounds"], study["image_px"], study["threads"]) == (1, 32, 1)
     assert comparison["strategies"] == ["fedavg", "fedprox"]

@@ -126,9 +126,9 @@ def test_lists_of_metrics_are_averaged_by_element() -> None:
 
 def test_auc_within_hospitals_is_the_quotient_of_sums() -> None:
     records = [
-        metrics(n=10, loss=1.0, auc_concordant=3.5, auc_pairs=4),
-        metrics(n=30, loss=1.0, auc_concordant=10.0, auc_pairs=20),
-        metrics(n=5, loss=1.0, auc_concordant=0.0, auc_pairs=0),  # one class only
+        metrics(n=10, loss=1.0, auc_sum=3.5, auc_n=4),
+        metrics(n=30, loss=1.0, auc_sum=10.0, auc_n=20),
+        metrics(n=5, loss=1.0, auc_sum=0.0, auc_n=0),  # one class only
     ]
 
     result = validation_metrics(records, "n")
@@ -137,7 +137,7 @@ def test_auc_within_hospitals_is_the_quotient_of_sums() -> None:
 
 
 def test_auc_without_a_pair_is_nan() -> None:
-    record = metrics(n=5, loss=1.0, auc_concordant=0.0, auc_pairs=0)
+    record = metrics(n=5, loss=1.0, auc_sum=0.0, auc_n=0)
 
     assert np.isnan(validation_metrics([record], "n")["auc"])
 

@@ -12,6 +12,11 @@ from thyroid_fl.statistics.auc import (
     compare_independent_aucs,
     within_site_auc,
 )
+from thyroid_fl.statistics.average_precision import (
+    average_precision,
+    compare_average_precisions,
+)
+from thyroid_fl.statistics.detection import Detections, match_detections
 from thyroid_fl.statistics.estimate import Comparison, Estimate
 from thyroid_fl.statistics.mean_auc import compare_mean_aucs, mean_auc
 from thyroid_fl.statistics.means import (
@@ -19,23 +24,54 @@ from thyroid_fl.statistics.means import (
     clustered_mean,
     random_effects_mean,
 )
+from thyroid_fl.statistics.operating_point import (
+    DetectionCounts,
+    best_f1_threshold,
+    detection_counts,
+    detection_rate,
+)
+from thyroid_fl.statistics.overlap import dice, hausdorff95, iou
+from thyroid_fl.statistics.precision_recall import (
+    PrecisionRecallBand,
+    PrecisionRecallCurve,
+    precision_recall_band,
+    precision_recall_curve,
+)
 from thyroid_fl.statistics.proportions import proportion
 from thyroid_fl.statistics.roc import RocBand, roc_curve_band, youden_threshold
+from thyroid_fl.statistics.seed_means import compare_over_seeds, mean_over_seeds
 
 __all__ = [
     "Comparison",
+    "DetectionCounts",
+    "Detections",
     "Estimate",
     "KendallW",
+    "PrecisionRecallBand",
+    "PrecisionRecallCurve",
     "RandomEffects",
     "RocBand",
     "WithinSiteAuc",
     "auc",
+    "average_precision",
+    "best_f1_threshold",
     "clustered_mean",
     "compare_aucs",
+    "compare_average_precisions",
     "compare_independent_aucs",
     "compare_mean_aucs",
+    "compare_over_seeds",
+    "detection_counts",
+    "detection_rate",
+    "dice",
+    "hausdorff95",
+    "iou",
     "kendall_w",
+    "match_detections",
     "mean_auc",
+    "mean_over_seeds",
+    "precision_recall_band",
+    "precision_recall_curve",
     "proportion",
     "random_effects_mean",
     "roc_curve_band",

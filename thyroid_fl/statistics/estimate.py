@@ -26,7 +26,7 @@ class Estimate:
     method: str
     """How value and interval were found, in words."""
     unit: str
-    """What was counted: image, patient, or hospital."""
+    """What was counted: image, nodule, patient, or hospital."""
     variance: float = math.nan
     """Sampling variance of the value, where the method has one."""
     n_positive: int | None = None
@@ -82,7 +82,7 @@ def compared(
     level: float,
     df: float = math.inf,
     n: int,
-    n_positive: int,
+    n_positive: int | None = None,
 ) -> Comparison:
     """Return the two-sided test of a difference against zero.
 

@@ -11,9 +11,13 @@ from torch import nn
 
 from thyroid_fl.settings import Study
 from thyroid_fl.tasks.classification import CLASSIFICATION
+from thyroid_fl.tasks.detection import DETECTION
+from thyroid_fl.tasks.segmentation import SEGMENTATION
 from thyroid_fl.tasks.task import Task
 
 TASKS: Final[dict[str, Task]] = {
+    "detection": DETECTION,
+    "segmentation": SEGMENTATION,
     "classification": CLASSIFICATION,
 }
 

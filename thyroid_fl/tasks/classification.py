@@ -8,6 +8,7 @@ Preset ``small`` is the same family with 0.25 M parameters.
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
@@ -15,11 +16,10 @@ from torch.nn import functional as F
 from torchvision.models import DenseNet
 
 from thyroid_fl.batches import Batch
-from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import Study
 from thyroid_fl.tasks.norm import with_norm
 from thyroid_fl.tasks.task import Task
-from thyroid_fl.weights import read_weights
+from thyroid_fl.weights import load_pretrained
 
 # growth rate, layers per dense block, channels of the stem, hidden units of the head
 SIZES = {
@@ -78,7 +78,14 @@ def build(study: Study) -> nn.Module:
     """Return the classifier of the study's preset and normalisation."""
     model = with_norm(GreyDenseNet(*SIZES[study.preset]), study.norm)
     if study.weights:
-        _load_pretrained(model, Path(study.weights))
+        load_pretrained(
+            model,
+            Path(study.weights),
+            stem="features.conv0.weight",
+            needed=r"features\.",
+            expected="a DenseNet of the same preset and norm (paper, batch or group: "
+            "torchvision's densenet121)",
+        )
     return model
 
 
@@ -92,10 +99,19 @@ def predict(outputs: Tensor) -> Tensor:
     return outputs.softmax(1)[:, 1]
 
 
+def tabulate(
+    predictions: NDArray[np.float32], cases: pd.DataFrame, folder: Path
+) -> pd.DataFrame:
+    """Return the columns malignant (0, 1) and score (0 to 1)."""
+    del folder
+    malignant = cases["malignant"].astype("int64")
+    return pd.DataFrame({"malignant": malignant, "score": predictions.astype("f8")})
+
+
 def concordance(
     labels: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Return the concordant pairs and all pairs of a malignant and a benign case.
+    """Return the sum of concordant pairs of a malignant and a benign case, and n.
 
     Ties count one half (Mann-Whitney U). Summed over hospitals, their ratio is the
     AUC within hospitals, weighted by pairs; a hospital with one class adds 0 pairs.
@@ -104,44 +120,7 @@ def concordance(
     n_pairs = n_malignant * (len(labels) - n_malignant)
     ranks = rankdata(scores)[labels == 1]
     u = float(ranks.sum()) - n_malignant * (n_malignant + 1) / 2
-    return {"auc-concordant": u, "auc-pairs": float(n_pairs)}
-
-
-def _load_pretrained(model: nn.Module, path: Path) -> None:
-    """Load what fits of a DenseNet's state; RGB kernels are summed for grey.
-
-    Raises:
-        ConfigError: the file holds nothing of this model's features.
-    """
-    state = {
-        _modern_name(name.removeprefix("module.")): tensor
-        for name, tensor in read_weights(path).items()
-    }
-    stem = "features.conv0.weight"
-    if stem in state and state[stem].shape[1] == 3:
-        state[stem] = state[stem].sum(1, keepdim=True)  # (stem, 1, 7, 7)
-    own = model.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in state.items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    absent = [n for n in own if n.startswith("features.") and n not in fitting]
-    if absent:
-        raise ConfigError(
-            f"weights {path}: {len(absent)} arrays of the model's features are absent "
-            f"or of another shape, first {absent[0]!r}; expected a DenseNet of the "
-            "same preset and norm (paper, batch or group: torchvision's densenet121)"
-        )
-    model.load_state_dict(fitting, strict=False)
-
-
-def _modern_name(name: str) -> str:
-    """Return the name as torchvision writes it since 0.3 (norm.1 -> norm1)."""
-    for layer in ("norm", "relu", "conv"):
-        for k in "12":
-            name = name.replace(f".{layer}.{k}.", f".{layer}{k}.")
-    return name
+    return {"auc-sum": u, "auc-n": float(n_pairs)}
 
 
 CLASSIFICATION = Task(
@@ -150,6 +129,8 @@ CLASSIFICATION = Task(
     needs=("malignant",),
     build=build,
     loss=loss,
-    predict=predict,
+    grade=lambda outputs, batch: predict(outputs),
     measure=concordance,
+    predict=predict,
+    tabulate=tabulate,
 )

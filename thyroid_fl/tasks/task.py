@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,11 +24,22 @@ class Task:
     needs: tuple[str, ...]
     """Manifest columns that a case must have to be used."""
     build: Callable[[Study], nn.Module]
-    """The model: images (B, 1, H, W) -> outputs."""
+    """The model: images (B, 1, H, W) -> outputs, one tensor (B, ...)."""
     loss: Callable[[Tensor, Batch], Tensor]
     """Outputs (float32) and batch -> mean loss over the B cases, a scalar."""
-    predict: Callable[[Tensor], Tensor]
-    """Outputs (float32) -> one row per picture, (B,)."""
+    grade: Callable[[Tensor, Batch], Tensor]
+    """Outputs (float32) and batch -> one number a validation case, (B,)."""
     measure: Callable[[NDArray[np.int64], NDArray[np.float64]], dict[str, float]]
-    """Labels and predictions of one hospital's validation cases -> sums that add up
-    over hospitals; see `thyroid_fl.tasks.classification.concordance`."""
+    """Labels and grades of one hospital's validation cases -> ``NAME-sum`` and
+    ``NAME-n``: the centre adds both up over hospitals, and NAME is their ratio."""
+    predict: Callable[[Tensor], Tensor]
+    """Outputs (float32) -> what `tabulate` needs of them, (B, ...)."""
+    tabulate: Callable[[NDArray[np.float32], pd.DataFrame, Path], pd.DataFrame]
+    """Predictions (B, ...), the B cases (manifest columns and the pixel store's
+    transform) and the manifest's folder -> the task's columns of the predictions."""
+
+
+def mean_grade(name: str, grades: NDArray[np.float64]) -> dict[str, float]:
+    """Return sum and number of the grades that are known, for `Task.measure`."""
+    known = grades[~np.isnan(grades)]
+    return {f"{name}-sum": float(known.sum()), f"{name}-n": float(len(known))}

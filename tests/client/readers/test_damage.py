@@ -59,7 +59,7 @@ def sources(writers, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"folder", "busbra"}))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"folder", "busbra", "dicom"}))
 @settings(
     max_examples=8,
     deadline=None,

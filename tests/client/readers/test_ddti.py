@@ -47,7 +47,7 @@ def test_ddti_quirks_are_mended_and_accounted_for(imported):
     assert left_out == {
         "the XML of the case cannot be read": ("8", "9"),  # half a file; a bomb
         "no readable XML marks the picture": ("8_1",),
-        "the picture is not there": ("7_1",),
+        "the picture is not there or cannot be drawn": ("7_1",),
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from thyroid_fl.evaluation import comparisons_table, results_table
-from thyroid_fl.predictions import Model
+from thyroid_fl.evaluation.predictions import Model
 from thyroid_fl.settings import make_study
 
 HOSTILE = "H003 <script>alert(1)</script> & Söhne"
@@ -84,7 +84,8 @@ def _write(
     comparisons_table(predictions).to_csv(folder / "comparisons.csv", index=False)
     history.to_csv(folder / "history.csv", index=False)
     hospitals.to_csv(folder / "hospitals.csv", index=False)
-    (folder / "study.json").write_text(study.to_json())
+    settings = {study.task: json.loads(study.to_json())}
+    (folder / "study.json").write_text(json.dumps(settings))
     (folder / "provenance.json").write_text(json.dumps(PROVENANCE | provenance))
     return folder
 
@@ -98,11 +99,15 @@ def _hospitals(n_external: int, n: int = 40) -> pd.DataFrame:
     names[3] = HOSTILE
     return pd.DataFrame(
         {
+            "task": "classification",
             "hospital": names,
             "region": random.choice(["east_coast", "inland"], n),
             "vendor": random.choice(["GE", "Philips", "Mindray"], n),
             "n_patients": size,
             "n_images": size * 2,
+            "n_registered": size * 2,
+            "n_readable": size * 2,
+            "n_usable": size * 2,
             "n_malignant_patients": (size * 0.62).astype(int),
             "role": np.where(is_external, "external test", "trainer"),
             "n_train": np.where(is_external, 0, size),
@@ -156,6 +161,7 @@ def _history(
     progress = 1 - np.exp(-np.arange(rounds + 1) / 3)
     return pd.DataFrame(
         {
+            "task": "classification",
             **model._asdict(),
             "fold": 0,
             "seed": seed,

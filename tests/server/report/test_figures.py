@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thyroid_fl.server.charts import save_chart
+from thyroid_fl.server.charts import Chart, save_chart
+from thyroid_fl.server.curves import curve_figure
 from thyroid_fl.server.figures import (
     MOST_HOSPITALS,
     difference_figure,
     hospital_figure,
     learning_figure,
-    roc_figure,
     sizes_figure,
 )
 from thyroid_fl.server.findings import Run, read_run
@@ -24,6 +24,10 @@ from thyroid_fl.server.findings import Run, read_run
 @pytest.fixture(scope="module")
 def run(study_folder: Path) -> Run:
     return read_run(study_folder)
+
+
+def roc_figure(predictions: pd.DataFrame, test_set: str) -> Chart:
+    return curve_figure("classification", predictions, test_set)
 
 
 def labels(chart) -> list[str]:
@@ -43,14 +47,14 @@ def test_roc_of_a_perfect_and_of_an_inverse_model_by_hand():
     )  # fmt: skip
     inverse = perfect.assign(arm="pooled", strategy="", score=1.0 - malignant)
 
-    numbers = roc_figure(pd.concat([perfect, inverse])).numbers
+    numbers = roc_figure(pd.concat([perfect, inverse]), "internal").numbers
 
     by_arm = numbers.set_index("arm")
-    assert (by_arm.loc["federated", "sensitivity"] == 1).all()
-    inside = by_arm.loc["pooled"].query("0 < specificity")
-    assert (inside["sensitivity"] == 0).all()
-    assert by_arm.loc["federated", "auc"].eq(1).all()
-    assert by_arm.loc["pooled", "auc"].eq(0).all()
+    assert (by_arm.loc["federated", "y"] == 1).all()
+    inside = by_arm.loc["pooled"].query("x < 1")
+    assert (inside["y"] == 0).all()
+    assert by_arm.loc["federated", "value"].eq(1).all()
+    assert by_arm.loc["pooled", "value"].eq(0).all()
 
 
 def test_roc_shows_the_mean_over_seeds_and_only_the_best_single_hospital(run: Run):
@@ -61,18 +65,18 @@ def test_roc_shows_the_mean_over_seeds_and_only_the_best_single_hospital(run: Ru
         aucs[key] = roc_auc_score(patients["malignant"], patients["score"])
     mean = pd.Series(aucs).groupby(level=[0, 1, 2]).mean()
 
-    numbers = roc_figure(run.predictions, ["external"]).numbers
+    numbers = roc_figure(run.predictions, "external").numbers
 
     shown = numbers.drop_duplicates(["arm", "budget", "trained_on"])
-    shown = shown.set_index(["arm", "budget", "trained_on"])["auc"]
+    shown = shown.set_index(["arm", "budget", "trained_on"])["value"]
     assert set(shown.index.get_level_values("arm")) == {"federated", "pooled", "single"}
     assert len(shown) == 3
     assert shown["single"].item() == pytest.approx(mean["single"].max())
     for model, value in shown.items():
         assert value == pytest.approx(mean[model])
-    inside = numbers.query("0 < specificity < 1")
-    assert (inside["low"] <= inside["sensitivity"] + 1e-9).all()
-    assert (inside["sensitivity"] <= inside["high"] + 1e-9).all()
+    inside = numbers.query("0 < x < 1")
+    assert (inside["low"] <= inside["y"] + 1e-9).all()
+    assert (inside["y"] <= inside["high"] + 1e-9).all()
 
 
 def test_the_auc_in_the_legend_is_that_of_the_table(run: Run):
@@ -81,9 +85,8 @@ def test_the_auc_in_the_legend_is_that_of_the_table(run: Run):
         "and seed == 'mean' and arm == 'federated'"
     )
 
-    chart = roc_figure(run.predictions)
-
-    for axis, test_set in zip(chart.figure.axes, ("internal", "external"), strict=True):
+    for test_set in ("internal", "external"):
+        (axis,) = roc_figure(run.predictions, test_set).figure.axes
         value = table.set_index("test_set")["value"][test_set]
         texts = [text.get_text() for text in axis.get_legend().get_texts()]
         assert f"Federated (FedAvg), AUC {value:.3f}" in texts
@@ -148,7 +151,7 @@ def test_every_hospital_has_its_bar(run: Run):
 
 def test_empty_tables_give_empty_figures(run: Run, tmp_path: Path):
     charts = [
-        roc_figure(run.predictions.head(0)),
+        roc_figure(run.predictions.head(0), "external"),
         hospital_figure(run.results.head(0)),
         difference_figure(run.comparisons.head(0)),
     ]

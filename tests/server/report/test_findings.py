@@ -26,6 +26,7 @@ NAN = float("nan")
 
 def comparison(name: str, difference: float, **columns: object) -> dict[str, object]:
     return {
+        "task": "classification", "metric": "auc",
         "comparison": f"federated - {name}", "strategy": "fedavg", "trained_on": "all",
         "test_set": "external", "hospital": "all", "unit": "patient",
         "difference": difference, "low": difference - 0.03, "high": difference + 0.03,
@@ -119,6 +120,7 @@ def test_means_over_seeds_take_the_place_of_the_single_runs():
 
 def test_a_measure_without_a_mean_row_is_averaged_and_an_undefined_run_not_hidden():
     run = {
+        "task": "classification",
         "arm": "pooled", "strategy": "", "budget": "", "trained_on": "all",
         "hospital": "all", "test_set": "internal", "unit": "patient", "fold": "0",
         "metric": "sensitivity", "low": 0.5, "high": 0.9,

@@ -63,10 +63,11 @@ def test_nothing_is_asked_from_outside_the_file(html: str, page: Page):
 def test_every_figure_is_in_the_file_and_beside_it_with_its_numbers(
     page: Page, study_folder: Path
 ):
+    folder = study_folder / "figures" / "classification"
     assert page.tags["svg"] == page.tags["figure"] == len(FIGURES)
     for name in FIGURES:
         for ending in ("svg", "png", "csv"):
-            assert (study_folder / "figures" / f"{name}.{ending}").exists()
+            assert (folder / f"{name}.{ending}").exists()
 
 
 def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(page: Page, html: str):
@@ -94,7 +95,7 @@ def test_it_says_what_the_terminal_says(page: Page, study_folder: Path):
 def test_synthetic_pictures_small_preset_and_bayes_auc_are_named(page: Page):
     assert "Synthetic pictures." in page.text
     assert "nothing clinical follows" in page.text
-    assert "It is not the paper's size" in page.text
+    assert "They are not the paper's size" in page.text
     assert "Bayes AUC 0.931" in page.text
     assert "Beijing, Shanghai" in page.text
 
@@ -117,7 +118,7 @@ def test_real_data_with_a_random_split_is_no_external_validation(
     assert "external test patients, in the same manner" not in text
     assert "Synthetic" not in text
     assert "Bayes" not in text
-    assert "DenseNet121, pictures of 512 px" in text
+    assert "YOLOv5u), pictures of 512 px" in text
     assert "One seed" in text
 
 

@@ -50,7 +50,9 @@ def test_one_run_per_training_under_one_parent_even_if_logged_twice(runs, parent
 
 def test_a_training_has_its_settings_and_its_rounds(client, runs, logged: Path):
     (child,) = [
-        run for run in runs if run.info.run_name == "H000 alone (tuned), seed 2, fold 0"
+        run
+        for run in runs
+        if run.info.run_name == "classification: H000 alone (tuned), seed 2, fold 0"
     ]
 
     history = read_run(logged).history.query(
@@ -74,7 +76,7 @@ def test_the_parent_has_the_results(parent, logged: Path):
     name = "auc per patient/external/Pooled"
     assert metrics[name] == pytest.approx(pooled["value"])
     assert metrics[f"{name}/low"] == pytest.approx(pooled["low"])
-    assert "difference/external/fedavg minus pooled/high" in metrics
+    assert "difference in auc/external/fedavg minus pooled/high" in metrics
 
 
 def test_report_tables_and_figures_are_kept_but_no_predictions(logged: Path):

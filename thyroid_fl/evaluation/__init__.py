@@ -1,0 +1,80 @@
+"""From predictions to tables: how good each model is, and which of two is better.
+
+The columns of the predictions are in `thyroid_fl.evaluation.predictions`. Both tables
+have a row per run, that is, per model, fold and seed; where a model has several runs, a
+mean row with fold and seed ``mean``. An undefined value is NaN with its n.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from thyroid_fl.evaluation import classification, detection, segmentation
+from thyroid_fl.evaluation.predictions import by_task
+from thyroid_fl.evaluation.rows import (
+    COMPARISON_COLUMNS,
+    RESULT_COLUMNS,
+    Row,
+    as_table,
+)
+
+__all__ = ["EVALUATIONS", "Evaluation", "comparisons_table", "results_table"]
+
+
+class Evaluation(NamedTuple):
+    """How a task's predictions are judged."""
+
+    metric: str
+    """The one that the models are compared by."""
+    unit: str
+    """What it counts: patient, image or nodule."""
+    results: Callable[[pd.DataFrame], Iterator[Row]]
+    comparisons: Callable[[pd.DataFrame], Iterator[Row]]
+
+
+EVALUATIONS: Final = {
+    "detection": Evaluation(
+        "ap50", "nodule", detection.result_rows, detection.comparison_rows
+    ),
+    "segmentation": Evaluation(
+        "dice", "patient", segmentation.result_rows, segmentation.comparison_rows
+    ),
+    "classification": Evaluation(
+        "auc", "patient", classification.result_rows, classification.comparison_rows
+    ),
+}
+
+
+def results_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of results, with the columns of `RESULT_COLUMNS`.
+
+    The metrics of a task are those that its module in this package lists.
+
+    Raises:
+        ConfigError: a column is missing, or a value is out of range.
+    """
+    rows = [
+        {"task": task, **row}
+        for task, of_task in by_task(predictions)
+        for row in EVALUATIONS[task].results(of_task)
+    ]
+    return as_table(rows, RESULT_COLUMNS)
+
+
+def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired differences, with the columns of `COMPARISON_COLUMNS`.
+
+    Federated minus single, federated minus pooled, and one strategy minus another that
+    comes earlier in the predictions, in the task's metric, on the test images that both
+    models have scored. ``trained_on`` is that of the second model.
+
+    Raises:
+        ConfigError: a column is missing, or a value is out of range.
+    """
+    rows = [
+        {"task": task, **row}
+        for task, of_task in by_task(predictions)
+        for row in EVALUATIONS[task].comparisons(of_task)
+    ]
+    return as_table(rows, COMPARISON_COLUMNS)
