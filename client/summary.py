@@ -75,7 +75,7 @@ def site_summary(
         ManifestError: the manifest or a picture cannot be used, or the split leaks.
     """
     least = _min_cell(node_config)
-    whole = dataclasses.replace(study, region="whole")
+    whole = dataclasses.replace(study, region="whole", task="classification")
     archive = open_archive(whole, node_config.get("manifest", study.data))
     is_here = (archive.table["hospital"] == hospital) | (hospital == ALL_HOSPITALS)
     cases = archive.table[is_here]

@@ -160,7 +160,12 @@ def test_the_centre_cannot_lower_a_hospitals_minimum(ask):
 
 @pytest.mark.parametrize(
     "study",
-    [{"region": "nodule", "margin": 0.0}, {"task": "detection"}, {"split_seed": 7}],
+    [
+        {"region": "nodule", "margin": 0.0},
+        {"task": "detection"},
+        {"task": "segmentation"},
+        {"split_seed": 7},
+    ],
 )
 def test_the_study_does_not_change_what_is_told(ask, study):
     """Two questions would else differ by the few patients without a box."""
