@@ -87,9 +87,15 @@ def as_age(text: str) -> str | None:
 
 
 def find_folders(source: Path, name: str) -> list[Path]:
-    """Return the folders of this name, in any case, at or below the source."""
+    """Return the folders of this name, in any case, at or below the source.
+
+    Of folders within each other the innermost counts: a zip may unpack ``train`` into
+    ``train``, and the source itself may have any name.
+    """
     below = (path for path in source.rglob("*") if path.is_dir())
-    return sorted(path for path in (source, *below) if path.name.lower() == name)
+    found = sorted(path for path in (source, *below) if path.name.lower() == name)
+    outer = {parent for path in found for parent in path.parents}
+    return [path for path in found if path not in outer]
 
 
 def pictures_in(folder: Path) -> list[Path]:

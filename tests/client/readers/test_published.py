@@ -55,6 +55,30 @@ def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
     assert done.rows["mask"].notna().tolist() == [1, 1, 1, 0, 0, 1, 0]
 
 
+@pytest.mark.parametrize("name", ["benign", "malignant"])
+def test_busi_is_read_from_a_folder_of_any_name(name, writers, tmp_path):
+    source = tmp_path / name
+    source.mkdir()
+    writers["busi"](source)
+
+    labels = FORMATS["busi"](source).rows["malignant"]
+
+    assert labels.fillna("-").tolist() == [*"00000", *"11", "-"]
+
+
+def test_a_folder_within_one_of_its_name_counts_once(writers, tmp_path):
+    writers["auitd"](tmp_path)
+    train = tmp_path / "dataset thyroid/train"
+    train.rename(tmp_path / "inner")
+    train.mkdir()
+    (tmp_path / "inner").rename(train / "train")
+
+    done = FORMATS["auitd"](tmp_path)
+
+    assert done.rows["split"].tolist() == ["train"] * 4 + ["test"] * 3
+    assert account(done.left_out).keys() == {"a copy of the picture beside it"}
+
+
 def test_tn3k_and_ddti_are_read_at_any_depth(writers, tmp_path):
     source = tmp_path / "bundle"
     for name in ("tn3k", "ddti"):
