@@ -69,6 +69,18 @@ def without(rows: pd.DataFrame, column: str, reason: str) -> Note:
     return Note.of(reason, rows[rows[column].isna()])
 
 
+def of_files(reason: str, files: Iterable[Path], source: Path) -> Note:
+    """Return the account of files that are no pictures of the manifest."""
+    return Note(reason, tuple(relative(path, source) for path in files), "file")
+
+
+def without_picture(masks: Iterable[str], rows: pd.DataFrame) -> Note:
+    """Return the account of masks, by path, that no row has."""
+    used = set(rows["mask"].dropna())
+    rest = tuple(path for path in masks if path not in used)
+    return Note("a mask without a picture", rest, "file")
+
+
 def as_notes(ids_by_reason: Mapping[str, Iterable[str]]) -> tuple[Note, ...]:
     """Return an account in the order in which its reasons arose."""
     return tuple(Note(reason, tuple(ids)) for reason, ids in ids_by_reason.items())

@@ -20,6 +20,7 @@ from thyroid_fl.client.readers.published import (
     relative,
     rows_of,
     without,
+    without_picture,
 )
 from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.errors import ManifestError
@@ -37,6 +38,7 @@ def read(source: Path) -> Import:
     """
     patients = _patients(source)
     rows: list[Row] = []
+    outlined: list[str] = []
     for side in ("train", "test"):
         for folder in find_folders(source, side):
             masks = paths_by_stem(folder / "masks", source)
@@ -51,6 +53,7 @@ def read(source: Path) -> Import:
                         **_cells(*patient),
                     }
                 )
+            outlined += masks.values()
     table = rows_of(rows, source, "ThyroidXL", "train/images and test/images")
     is_known = table["image_id"].isin(patients)
     absent = sorted(patients.keys() - set(table["image_id"]))
@@ -67,7 +70,10 @@ def read(source: Path) -> Import:
                 table, "malignant", "the patient's nodules have no common diagnosis"
             ),
         ),
-        left_out=(Note("the picture is not there", tuple(absent)),),
+        left_out=(
+            Note("the picture is not there", tuple(absent)),
+            without_picture(outlined, table),
+        ),
         is_published=True,
     )
 

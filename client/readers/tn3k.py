@@ -11,6 +11,7 @@ from pathlib import Path
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    of_files,
     own_patient,
     paths_by_stem,
     patients_unknown,
@@ -19,8 +20,9 @@ from thyroid_fl.client.readers.published import (
     relative,
     rows_of,
     without,
+    without_picture,
 )
-from thyroid_fl.client.readers.result import Import, Note
+from thyroid_fl.client.readers.result import Import
 
 SIDES = {"trainval": "train", "test": "test"}
 
@@ -32,7 +34,7 @@ def read(source: Path) -> Import:
         ManifestError: there is none, or a list of labels cannot be read.
     """
     rows: list[Row] = []
-    orphans: list[str] = []
+    outlined: list[str] = []
     for side, split in SIDES.items():
         labels: dict[str, str] = {}
         for path in sorted(source.rglob(f"label4{side}.csv")):
@@ -44,16 +46,17 @@ def read(source: Path) -> Import:
                     own_patient(
                         f"{side}-{image.stem}",
                         relative(image, source),
-                        mask=masks.pop(image.stem, None),
+                        mask=masks.get(image.stem),
                         malignant=labels.get(image.stem),
                         split=split,
                     )
                 )
-            orphans += [f"{side}-{stem}" for stem in masks]
+            outlined += masks.values()
     gland = [
-        image.stem
-        for folder in find_folders(source, "thyroid-image")
-        for image in pictures_in(folder)
+        picture
+        for name in ("thyroid-image", "thyroid-mask")
+        for folder in find_folders(source, name)
+        for picture in pictures_in(folder)
     ]
     table = rows_of(rows, source, "TN3K", "trainval-image and test-image")
     return Import(
@@ -65,8 +68,8 @@ def read(source: Path) -> Import:
             without(table, "malignant", "there is no label"),
         ),
         left_out=(
-            Note("a mask without a picture", tuple(orphans)),
-            Note("TG3K outlines the gland, not a nodule", tuple(gland)),
+            without_picture(outlined, table),
+            of_files("TG3K outlines the gland, not a nodule", gland, source),
         ),
         is_published=True,
     )

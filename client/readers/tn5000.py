@@ -14,6 +14,7 @@ from PIL import Image
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    of_files,
     own_patient,
     patients_unknown,
     pictures_in,
@@ -36,14 +37,15 @@ def read(source: Path) -> Import:
     """
     rows: list[Row] = []
     cut: list[str] = []
-    unlisted: list[str] = []
+    unlisted: list[Path] = []
     for folder in find_folders(source, "jpegimages"):
         sides = _sides(folder.with_name("ImageSets") / "Main")
         annotations = folder.with_name("Annotations")
         images = {image.stem: image for image in pictures_in(folder)}
         images |= {name: folder / f"{name}.jpg" for name in sides.keys() - images}
-        unlisted += [name for name in images if sides and name not in sides]
-        for name in sorted(images.keys() - set(unlisted)):
+        if sides:
+            unlisted += [images.pop(name) for name in sorted(images.keys() - sides)]
+        for name in sorted(images):
             cells, is_cut = _annotation(annotations / f"{name}.xml", images[name])
             row = own_patient(name, relative(images[name], source), **cells)
             cut += [name] * is_cut
@@ -58,7 +60,9 @@ def read(source: Path) -> Import:
             Note("a box is cut at the edge of the picture", tuple(cut)),
             without(table, "boxes", "no annotation with sound boxes can be read"),
         ),
-        left_out=(Note("the picture is in no list of the split", tuple(unlisted)),),
+        left_out=(
+            of_files("the picture is in no list of the split", unlisted, source),
+        ),
         is_published=True,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -147,6 +148,7 @@ def tnui(folder: Path) -> None:
             picture(root / f"{side}/images/{name}.png", name)
             mask(root / f"{side}/masks/{name}.png", (8, 8, 24, 24))
     (root / "train/masks/0011.png").unlink()
+    mask(root / "train/masks/0013.png", (8, 8, 24, 24))
     (root / "train_img_labels.csv").write_text(
         "ID,Labels\n0010.png,0\n0011.png,1\n10200.png,1\n"
     )
@@ -181,6 +183,7 @@ def thyroidxl(folder: Path) -> None:
             picture(folder / f"{side}/images/{name}.png", name)
             mask(folder / f"{side}/masks/{name}.png", (8, 8, 24, 24))
     (folder / "train/masks/00000058_B_1.png").unlink()
+    mask(folder / "train/masks/00000060_B_1.png", (8, 8, 24, 24))
     nodule = {"TIRADS": 5, "Conclusion": "Malignant (FNAC) - 6", "Histopathology": None}
     records = {
         "00000058": {
@@ -228,11 +231,60 @@ def breastmnist(folder: Path) -> None:
     np.savez_compressed(folder / "breastmnist.npz", **arrays)
 
 
+def busbra(folder: Path) -> None:
+    rows = [
+        # ID, Case, Pathology, Device, Width, Height, BBOX, kFold
+        ("0001-l", 1, "malignant", "GE Logiq 7 @10-14MHz", 48, 40, "[11,6,19,9]", 1),
+        ("0001-r", 1, "malignant", "GE Logiq 7 @10-14MHz", 49, 40, "[1,1,9,9]", 1),
+        ("0002-s", 2, "benign", "U-Systems @10-14MHz", 48, 40, "[91,24,103,79]", 2),
+        ("0003-s", 3, "benign", "Toshiba Aplio 300 @12-14 MHz", 48, 40, "[1,2,3,4]", 3),
+        ("0004-s", 4, "benign", "GE Logiq 5 @10-12MHz", 48, 40, "[5,6,9,9]", 4),
+    ]
+    table = pd.DataFrame(
+        [
+            [f"bus_{n}", case, "fibroadenoma", path, 4, device, w, h, "left", box]
+            for n, case, path, device, w, h, box, _ in rows
+        ],
+        columns=[
+            "ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width",
+            "Height", "Side", "BBOX",
+        ],
+    )  # fmt: skip
+    folds = pd.DataFrame({"ID": table["ID"], "Pathology": table["Pathology"]})
+    folds["kFold"] = [row[-1] for row in rows]
+    for k in range(1, 6):
+        valid = pd.Series([k % 2, 1, 0, 1, 0])
+        folds[f"valid_{k}"] = valid.astype(object).mask(folds["kFold"] == k, "NaN")
+    table.to_csv(folder / "bus_data.csv", index=False)
+    folds.to_csv(folder / "5-fold-cv.csv", index=False)
+    for n, *_ in rows[:-1]:
+        picture(folder / f"Images/bus_{n}.png", n)
+    masks = folder / "Masks"
+    mask(masks / "mask_0001-l.png", (10, 5, 20, 15), (25, 8, 30, 15), mode="1")
+    mask(masks / "mask_0001-r.png", (0, 0, 10, 10), mode="1")
+    mask(masks / "mask_0002-s.png", (5, 5, 8, 8), (8, 8, 12, 12), mode="1")
+    mask(masks / "mask_0004-s.png", (5, 5, 8, 8), mode="1")  # without its picture
+
+
+def plain(folder: Path) -> None:
+    for name in ("x/1.png", "y/1.png", "y/2.png"):
+        picture(folder / name, name)
+    mask(folder / "masks/m.png", (3, 4, 13, 24))
+    (folder / "list.csv").write_text(
+        "image_id,patient_id,image,mask,malignant,age\n"
+        "a,1,x/1.png,masks/m.png,1,44\n"
+        "b,1,y/1.png,,1,44\n"
+        "c,2,./y/2.png,,,\n"
+    )
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "auitd": auitd,
     "breastmnist": breastmnist,
+    "busbra": busbra,
     "busi": busi,
     "ddti": ddti,
+    "folder": plain,
     "stanford": stanford,
     "thyroidxl": thyroidxl,
     "tn3k": tn3k,
@@ -241,20 +293,45 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+HOSPITALS = {"dicom": "St. Anna", "folder": "St. Anna"}
+"""For the formats that name none."""
+
+
 @pytest.fixture(scope="session")
-def writers():
-    return WRITERS
+def writers(write_dicom, dicom_picture, dicom_region):
+    """Return a function for each format that writes a small one into a folder."""
+
+    def dicom(folder: Path) -> None:
+        clip = np.stack([dicom_picture(seed) for seed in (1, 2, 3)])
+        scan = (dicom_region(10, 12, 69, 59),)
+        write_dicom(folder / "a/IM 1", clip, PatientID="01", FrameTime=1000)
+        write_dicom(folder / "a/IM 2", dicom_picture(4), PatientID="01", regions=scan)
+        write_dicom(folder / "b/IM 1", dicom_picture(5), PatientID="02")
+        picture(folder / "b/screenshot.png")
+        (folder / "labels.csv").write_text("patient_id,malignant\n01,1\n02,0\n")
+
+    return WRITERS | {"dicom": dicom}
+
+
+@pytest.fixture(scope="session")
+def hospitals():
+    return HOSPITALS
+
+
+@pytest.fixture(scope="session")
+def save_picture():
+    return picture
 
 
 @pytest.fixture
-def imported(tmp_path):
+def imported(writers, tmp_path):
     """Write a small data set, import it, and return the account and the cases."""
 
     def run(name: str) -> tuple[Import, object]:
-        source = tmp_path / name
+        source, out = tmp_path / name, tmp_path / "out"
         source.mkdir()
-        WRITERS[name](source)
-        done = import_pictures(FORMATS[name], source, tmp_path / "out")
+        writers[name](source)
+        done = import_pictures(FORMATS[name], source, out, hospital=HOSPITALS.get(name))
         return done, read_manifest(tmp_path / "out/manifest.csv").set_index("image_id")
 
     return run

@@ -46,7 +46,7 @@ def test_ddti_quirks_are_mended_and_accounted_for(imported):
     assert mended["an arrow is ignored"] == ("1_1", "6_1")
     assert left_out == {
         "the XML of the case cannot be read": ("8", "9"),  # half a file; a bomb
-        "no readable XML marks the picture": ("8_1",),
+        "nothing in the source says what it shows": ("8_1.jpg",),
         "the picture is not there or cannot be drawn": ("7_1",),
     }
 

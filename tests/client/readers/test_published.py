@@ -26,7 +26,10 @@ def test_busi_unites_masks_and_settles_contradictory_labels(imported, tmp_path):
     assert cases.loc["benign (3)", "boxes"] == ((5, 5, 15, 15), (15, 5, 25, 15))
     united = read_mask(tmp_path / "out" / cases.loc["benign (3)", "mask"])
     assert united.sum() == 20 * 10
-    assert mended["several masks, united"] == ("benign (3)", "benign (4)")
+    assert mended["several masks of one picture, united"] == (
+        "benign/benign (3)_mask.png", "benign/benign (3)_mask_1.png",
+        "benign/benign (4)_mask.png", "benign/benign (4)_mask_1.png",
+    )  # fmt: skip
     # Its second mask has another size.
     absent = "the mask is not there or cannot be drawn; kept without mask"
     assert mended[absent] == ("benign (4)",)
@@ -37,7 +40,9 @@ def test_busi_unites_masks_and_settles_contradictory_labels(imported, tmp_path):
     different = "an identical picture has another label"
     assert left_out[different] == ("malignant (2)",)
     assert mended[f"{different}; kept without malignant"] == ("benign (2)",)
-    assert left_out["a mask without a picture"] == ("benign (99)",)
+    assert left_out["a mask without a picture"] == ("benign/benign (99)_mask.png",)
+    empty = left_out["a normal picture has no nodule to outline"]
+    assert empty == ("normal/normal (1)_mask.png",)
 
 
 def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
@@ -105,8 +110,8 @@ def test_tn3k_keeps_its_sides_apart(imported):
     assert mended["there is no mask"] == ("test-0001",)
     assert mended["there is no label"] == ("trainval-0002",)
     assert left_out == {
-        "a mask without a picture": ("trainval-0009",),
-        "TG3K outlines the gland, not a nodule": ("0000",),
+        "a mask without a picture": ("tn3k/trainval-mask/0009.jpg",),
+        "TG3K outlines the gland, not a nodule": ("tg3k/thyroid-image/0000.jpg",),
         "an identical picture has another label": ("trainval-0003",),
     }
 
@@ -137,7 +142,9 @@ def test_tn5000_boxes_are_counted_from_0_and_within_the_picture(imported):
     label = mended["no annotation with a label can be read"]
     assert label == ("000004", "000005")
     assert left_out == {
-        "the picture is in no list of the split": ("000006",),
+        "the picture is in no list of the split": (
+            "TN5000_forReview/TN5000_forReview/JPEGImages/000006.jpg",
+        ),
         "the picture is not there or cannot be drawn": ("000007",),
     }
 
@@ -150,7 +157,10 @@ def test_tnui_tolerates_labels_without_a_picture(imported):
     assert cases["malignant"].fillna(-1).tolist() == [0, 1, -1, 1, 0]
     assert mended["there is no label"] == ("train-0012",)
     assert mended["there is no mask"] == ("train-0011",)
-    assert left_out == {"the picture is not there or cannot be drawn": ("train-10200",)}
+    assert left_out == {
+        "a mask without a picture": ("thyroid_data/train/masks/0013.png",),
+        "the picture is not there or cannot be drawn": ("train-10200",),
+    }
 
 
 def test_stanford_frames_are_drawn_and_grouped_by_nodule(imported, tmp_path):
@@ -184,7 +194,10 @@ def test_thyroidxl_patients_come_from_records_or_names(imported):
     assert mended["there is no mask"] == ("00000058_B_1",)
     head = "no record names the picture; its patient is the head of its name"
     assert mended[head] == ("00000061_A_0",)
-    assert left_out == {"the picture is not there": ("00000060_B_1",)}
+    assert left_out == {
+        "the picture is not there": ("00000060_B_1",),
+        "a mask without a picture": ("train/masks/00000060_B_1.png",),
+    }
 
 
 def test_auitd_is_sorted_by_folders_in_any_case(imported):
@@ -194,8 +207,8 @@ def test_auitd_is_sorted_by_folders_in_any_case(imported):
     assert cases["split"].tolist() == ["train"] * 4 + ["test"] * 2
     assert account(done.left_out) == {
         "a copy of the picture beside it": (
-            "train/benign/a - Copy",
-            "test/Malignant/Tiroides4/c - Copy (2)",
+            "dataset thyroid/train/benign/a - Copy.jpg",
+            "dataset thyroid/test/Malignant/Tiroides4/c - Copy (2).jpg",
         ),
         "the picture cannot be read": ("test/Malignant/broken",),
     }
