@@ -22,6 +22,7 @@ from thyroid_fl.client.readers.published import (
     as_age,
     as_boxes,
     as_notes,
+    files_in,
     patients_unknown,
     read_xml,
     relative,
@@ -51,7 +52,7 @@ def read(source: Path) -> Import:
     rows: list[Row] = []
     drawn = {}
     mended, left_out = defaultdict(list), defaultdict(list)
-    for path in sorted(source.rglob("*.xml"), key=_number):
+    for path in sorted(files_in(source, "**/*.xml"), key=_number):
         try:
             case = read_xml(path)
         except (OSError, ValueError):

@@ -111,15 +111,17 @@ def find_folders(source: Path, name: str) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files at any depth of a folder, by path.
+    """Return the picture files at any depth of a folder, by path; no hidden ones."""
+    return [path for path in files_in(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def files_in(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """Return the files in a folder that a pattern describes, by path.
 
     Hidden ones are passed over: ``._1.jpg`` is what a Mac's zip leaves behind.
     """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    )
+    found = (path for path in folder.glob(pattern) if path.name[0] != ".")
+    return sorted(path for path in found if path.is_file())
 
 
 def relative(path: Path, source: Path) -> str:

@@ -14,6 +14,7 @@ from thyroid_fl.client.readers.published import (
     TIRADS,
     Row,
     as_age,
+    files_in,
     find_folders,
     paths_by_stem,
     pictures_in,
@@ -81,7 +82,7 @@ def read(source: Path) -> Import:
 def _patients(source: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return each picture's patient, name and record, by the picture's name."""
     patients = {}
-    for path in sorted(source.rglob("*.json")):
+    for path in files_in(source, "**/*.json"):
         try:
             records = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from thyroid_fl.client.readers.published import (
     Row,
+    files_in,
     find_folders,
     of_files,
     own_patient,
@@ -37,7 +38,7 @@ def read(source: Path) -> Import:
     outlined: list[str] = []
     for side, split in SIDES.items():
         labels: dict[str, str] = {}
-        for path in sorted(source.rglob(f"label4{side}.csv")):
+        for path in files_in(source, f"**/label4{side}.csv"):
             labels |= read_labels(path)
         for folder in find_folders(source, f"{side}-image"):
             masks = paths_by_stem(folder.with_name(f"{side}-mask"), source)

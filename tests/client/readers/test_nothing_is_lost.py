@@ -37,6 +37,19 @@ def test_every_picture_file_is_taken_or_listed(
     assert set(read["image_id"]) <= left_out.union(done.rows["image_id"])
 
 
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"dicom"}))
+def test_what_a_macs_zip_leaves_behind_is_passed_over(name, writers, tmp_path):
+    writers[name](tmp_path)
+    before = FORMATS[name](tmp_path)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+
+    after = FORMATS[name](tmp_path)
+
+    assert after.rows.equals(before.rows)
+    assert (after.mended, after.left_out) == (before.mended, before.left_out)
+
+
 def test_pictures_that_no_line_names_are_listed(writers, save_picture, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
