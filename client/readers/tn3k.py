@@ -2,10 +2,12 @@
 
 As published: ``trainval-image/0000.jpg`` and ``test-image/0000.jpg``, their masks (JPEG
 too) in ``trainval-mask`` and ``test-mask``; ``label4trainval.csv`` and
-``label4test.csv`` where the labels were handed out. Names restart in the test set. The
-published folds are not taken over: they were drawn by picture.
+``label4test.csv`` where the labels were handed out. Names restart in the test set.
+``tn3k-trainval-fold0.json`` to ``4`` divide the pictures of trainval by number; they
+were drawn by picture, not by patient.
 """
 
+import json
 from pathlib import Path
 
 from thyroid_fl.client.readers.published import (
@@ -23,8 +25,10 @@ from thyroid_fl.client.readers.published import (
     without,
     without_picture,
 )
-from thyroid_fl.client.readers.result import Import
+from thyroid_fl.client.readers.result import Import, Note
+from thyroid_fl.errors import ManifestError
 
+N_FOLDS = 5
 SIDES = {"trainval": "train", "test": "test"}
 
 
@@ -32,7 +36,7 @@ def read(source: Path) -> Import:
     """Return the pictures of TN3K that lie in a folder.
 
     Raises:
-        ManifestError: there is none, or a list of labels cannot be read.
+        ManifestError: there is none, or a list of labels or a fold cannot be read.
     """
     rows: list[Row] = []
     outlined: list[str] = []
@@ -53,13 +57,11 @@ def read(source: Path) -> Import:
                     )
                 )
             outlined += masks.values()
-    gland = [
-        picture
-        for name in ("thyroid-image", "thyroid-mask")
-        for folder in find_folders(source, name)
-        for picture in pictures_in(folder)
-    ]
     table = rows_of(rows, source, "TN3K", "trainval-image and test-image")
+    folds = _folds(source)
+    table = table.assign(**{k: table["image_id"].map(folds[k]) for k in folds})
+    is_in_all = table[list(folds)].notna().all(axis=1) | (table["split"] != "train")
+    absent = set().union(*folds.values()) - set(table["image_id"])
     return Import(
         rows=table,
         table=source,
@@ -67,10 +69,47 @@ def read(source: Path) -> Import:
             patients_unknown(table),
             without(table, "mask", "there is no mask"),
             without(table, "malignant", "there is no label"),
+            Note.of(
+                "a fold does not list it; it is on no side there", table[~is_in_all]
+            ),
         ),
         left_out=(
+            Note(
+                "a fold lists it, but the picture is not there", tuple(sorted(absent))
+            ),
             without_picture(outlined, table),
-            of_files("TG3K outlines the gland, not a nodule", gland, source),
+            of_files("TG3K outlines the gland, not a nodule", _gland(source), source),
         ),
         is_published=True,
     )
+
+
+def _gland(source: Path) -> list[Path]:
+    """Return the pictures and masks of TG3K, which comes with TN3K."""
+    names = ("thyroid-image", "thyroid-mask")
+    folders = [folder for name in names for folder in find_folders(source, name)]
+    return [path for folder in folders for path in pictures_in(folder)]
+
+
+def _folds(source: Path) -> dict[str, dict[str, str]]:
+    """Return split_1..split_5, as far as they are there: the side by image_id.
+
+    The official test set is on no side, for it is the same in all of them: folds that
+    were tested on the same pictures would look like independent ones.
+
+    Raises:
+        ManifestError: a fold cannot be read.
+    """
+    folds: dict[str, dict[str, str]] = {}
+    for k in range(N_FOLDS):
+        for path in files_in(source, f"**/tn3k-trainval-fold{k}.json"):
+            sides = folds.setdefault(f"split_{k + 1}", {})
+            try:
+                lists = json.loads(path.read_text(encoding="utf-8-sig"))
+                # val comes last: what stands in both lists is held out.
+                for side in ("train", "val"):
+                    # Numbers are places in the sorted list, from 0; so are the names.
+                    sides |= {f"trainval-{n:04d}": side for n in lists[side]}
+            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+                raise ManifestError(f"{path}: cannot read the fold: {error}") from error
+    return folds

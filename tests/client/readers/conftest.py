@@ -109,7 +109,10 @@ def tn3k(folder: Path) -> None:
         "\ufeff0000.jpg,0\n0001.jpg,1\n0003.jpg,1\n", encoding="utf-8"
     )
     (folder / "label4test.csv").write_text("0000.jpg,1\n0001.jpg,0\n")
-    (folder / "tn3k/tn3k-trainval-fold0.json").write_text('{"train": [0], "val": [1]}')
+    folds = {0: ([0, 1, 3], [2]), 2: ([1], [0, 1, 7])}
+    for k, (train, val) in folds.items():
+        path = folder / f"tn3k/tn3k-trainval-fold{k}.json"
+        path.write_text(json.dumps({"train": train, "val": val}))
     picture(folder / "tg3k/thyroid-image/0000.jpg", "gland")
 
 

@@ -12,6 +12,7 @@ from thyroid_fl.client.readers.published import read_xml, rows_of
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.picture_check import read_mask
+from thyroid_fl.splits import official_folds
 
 
 def account(notes):
@@ -109,11 +110,36 @@ def test_tn3k_keeps_its_sides_apart(imported):
     assert cases.loc["trainval-0000", "boxes"] == ((8, 8, 24, 24),)  # a JPEG's noise
     assert mended["there is no mask"] == ("test-0001",)
     assert mended["there is no label"] == ("trainval-0002",)
+    assert cases["split_1"].fillna("-").tolist() == ["train", "train", "val", "-", "-"]
+    assert cases["split_3"].fillna("-").tolist() == ["val", "val", "-", "-", "-"]
+    assert not {"split_2", "split_4"} & set(cases)
+    assert mended["a fold does not list it; it is on no side there"] == (
+        "trainval-0002",
+    )
     assert left_out == {
+        "a fold lists it, but the picture is not there": ("trainval-0007",),
         "a mask without a picture": ("tn3k/trainval-mask/0009.jpg",),
         "TG3K outlines the gland, not a nodule": ("tg3k/thyroid-image/0000.jpg",),
         "an identical picture has another label": ("trainval-0003",),
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", '{"train": [0]}', '{"train": 1, "val": [2]}',
+             '{"train": ["0000"], "val": []}', '{"train": [0.5], "val": []}']
+)  # fmt: skip
+def test_a_fold_that_cannot_be_read_is_refused(writers, tmp_path, text):
+    writers["tn3k"](tmp_path)
+    (tmp_path / "tn3k/tn3k-trainval-fold2.json").write_text(text)
+
+    with pytest.raises(ManifestError, match=r"fold2\.json: cannot read the fold"):
+        FORMATS["tn3k"](tmp_path)
+
+
+def test_folds_that_were_tested_on_the_same_pictures_are_not_taken_for_folds(imported):
+    _, cases = imported("tn3k")
+
+    assert official_folds(cases.reset_index()) == []
 
 
 def test_what_two_sides_share_is_left_out_of_training(writers, tmp_path):
