@@ -40,10 +40,12 @@ def read(source: Path) -> Import:
     """
     rows: list[Row] = []
     outlined: list[str] = []
+    listed: set[str] = set()
     for side, split in SIDES.items():
         labels: dict[str, str] = {}
         for path in files_in(source, f"**/label4{side}.csv"):
             labels |= read_labels(path)
+        listed |= {f"{side}-{name}" for name in labels}
         for folder in find_folders(source, f"{side}-image"):
             masks = paths_by_stem(folder.with_name(f"{side}-mask"), source)
             for image in pictures_in(folder):
@@ -61,7 +63,7 @@ def read(source: Path) -> Import:
     folds = _folds(source)
     table = table.assign(**{k: table["image_id"].map(folds[k]) for k in folds})
     is_in_all = table[list(folds)].notna().all(axis=1) | (table["split"] != "train")
-    absent = set().union(*folds.values()) - set(table["image_id"])
+    absent = listed.union(*folds.values()) - set(table["image_id"])
     return Import(
         rows=table,
         table=source,
@@ -74,9 +76,7 @@ def read(source: Path) -> Import:
             ),
         ),
         left_out=(
-            Note(
-                "a fold lists it, but the picture is not there", tuple(sorted(absent))
-            ),
+            Note("a list names it, but it is not there", tuple(sorted(absent))),
             without_picture(outlined, table),
             of_files("TG3K outlines the gland, not a nodule", _gland(source), source),
         ),

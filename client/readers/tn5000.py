@@ -13,6 +13,7 @@ from PIL import Image
 
 from thyroid_fl.client.readers.published import (
     Row,
+    files_in,
     find_folders,
     of_files,
     own_patient,
@@ -38,11 +39,15 @@ def read(source: Path) -> Import:
     rows: list[Row] = []
     cut: list[str] = []
     unlisted: list[Path] = []
+    orphans: list[Path] = []
     for folder in find_folders(source, "jpegimages"):
         sides = _sides(folder.with_name("ImageSets") / "Main")
         annotations = folder.with_name("Annotations")
         images = {image.stem: image for image in pictures_in(folder)}
         images |= {name: folder / f"{name}.jpg" for name in sides.keys() - images}
+        orphans += [
+            path for path in files_in(annotations, "*.xml") if path.stem not in images
+        ]
         if sides:
             unlisted += [images.pop(name) for name in sorted(images.keys() - sides)]
         for name in sorted(images):
@@ -62,6 +67,7 @@ def read(source: Path) -> Import:
         ),
         left_out=(
             of_files("the picture is in no list of the split", unlisted, source),
+            of_files("an annotation without a picture", orphans, source),
         ),
         is_published=True,
     )

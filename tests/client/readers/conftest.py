@@ -1,6 +1,7 @@
 """Small published data sets, each with every quirk of its format."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def ddti(folder: Path) -> None:
         4: ("", "250", "6", {1: json.dumps([region(square(-9, -9, 25))])}),
         5: ("F", "30", "5", {1: json.dumps([region(square(5, 5, 20)),
                                             region(square(6, 6, 20))])}),
-        6: ("F", "31", "3", {1: whole}),
+        6: ("F", "31", "3", {1: whole, 2: json.dumps([region(square(9, 9, 7))])}),
         7: ("F", "32", "4b", {1: whole}),
     }  # fmt: skip
     for number, (sex, age, tirads, svgs) in marks.items():
@@ -108,7 +109,7 @@ def tn3k(folder: Path) -> None:
     (folder / "label4trainval.csv").write_text(
         "\ufeff0000.jpg,0\n0001.jpg,1\n0003.jpg,1\n", encoding="utf-8"
     )
-    (folder / "label4test.csv").write_text("0000.jpg,1\n0001.jpg,0\n")
+    (folder / "label4test.csv").write_text("0000.jpg,1\n0001.jpg,0\n0005.jpg,0\n")
     folds = {0: ([0, 1, 3], [2]), 2: ([1], [0, 1, 7])}
     for k, (train, val) in folds.items():
         path = folder / f"tn3k/tn3k-trainval-fold{k}.json"
@@ -136,6 +137,7 @@ def tn5000(folder: Path) -> None:
             f"<name>{label}</name><bndbox>{box}</bndbox></object></annotation>"
         )
     picture(root / "JPEGImages/000005.jpg", "000005")
+    shutil.copy(path, root / "Annotations/000008.xml")
     lists = root / "ImageSets/Main"
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("000001\n000002\n\n")
@@ -172,13 +174,19 @@ def stanford(folder: Path) -> None:
         file["frame_num"] = np.array([b"0", b"1", b"2", b"0", b"1", b"0"])
     (folder / "metadata.csv").write_text(
         "annot_id,age,sex,location,ti-rads_level,histopath_diagnosis\n"
-        "12_,44,F,left,4,1\n7_,50,M,right,5,0\n"
+        "12_,44,F,left,4,1\n7_,50,M,right,5,0\n8_,51,F,left,3,0\n"
     )
 
 
 def thyroidxl(folder: Path) -> None:
     names = {
-        "train": ("00000058_A_0", "00000058_B_1", "00000060_A_0", "00000061_A_0"),
+        "train": (
+            "00000058_A_0",
+            "00000058_B_1",
+            "00000060_A_0",
+            "00000061_A_0",
+            "00000062_A_0",
+        ),
         "test": ("00000070_A_0",),
     }
     for side, stems in names.items():
@@ -194,9 +202,13 @@ def thyroidxl(folder: Path) -> None:
             "nodule_2": None, "images": ["00000058_A_0.png", "00000058_B_1.png"],
         },
         "00000060": {
-            "age": None, "gender": None, "nodule_1": nodule | {"TIRADS": "4a"},
+            "age": None, "gender": 1, "nodule_1": nodule | {"TIRADS": "4a"},
             "nodule_2": {"TIRADS": 4, "Conclusion": "Benign (FNAC) - 3"},
             "images": ["00000060_A_0.png", "00000060_B_1.png"],
+        },
+        "00000062": {
+            "age": None, "gender": None, "nodule_1": nodule, "nodule_2": {},
+            "images": ["00000062_A_0.png"],
         },
     }  # fmt: skip
     path = folder / "train/train_annotations.json"

@@ -46,7 +46,8 @@ def test_busi_unites_masks_and_settles_contradictory_labels(imported, tmp_path):
     assert empty == ("normal/normal (1)_mask.png",)
 
 
-def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
+@pytest.mark.parametrize("suffix", ["_mask", ""])
+def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path, suffix):
     source = tmp_path / "busi"
     source.mkdir()
     writers["busi"](source)
@@ -54,11 +55,24 @@ def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
         for path in sorted((source / kind).iterdir()):
             folder = path.parent / ("mask" if "_mask" in path.stem else "images")
             folder.mkdir(exist_ok=True)
-            path.rename(folder / path.name)
+            is_only = path.stem.endswith("_mask")
+            name = path.name.replace("_mask", suffix) if is_only else path.name
+            path.rename(folder / name)
 
     done = import_pictures(FORMATS["busi"], source, tmp_path / "out")
 
     assert done.rows["mask"].notna().tolist() == [1, 1, 1, 0, 0, 1, 0]
+
+
+def test_busi_is_read_without_any_mask(writers, tmp_path):
+    writers["busi"](tmp_path)
+    for path in tmp_path.rglob("*_mask*"):
+        path.unlink()
+
+    done = FORMATS["busi"](tmp_path)
+
+    assert done.rows["mask"].isna().all()
+    assert len(account(done.mended)["there is no mask"]) == 7
 
 
 @pytest.mark.parametrize("name", ["benign", "malignant"])
@@ -117,7 +131,7 @@ def test_tn3k_keeps_its_sides_apart(imported):
         "trainval-0002",
     )
     assert left_out == {
-        "a fold lists it, but the picture is not there": ("trainval-0007",),
+        "a list names it, but it is not there": ("test-0005", "trainval-0007"),
         "a mask without a picture": ("tn3k/trainval-mask/0009.jpg",),
         "TG3K outlines the gland, not a nodule": ("tg3k/thyroid-image/0000.jpg",),
         "an identical picture has another label": ("trainval-0003",),
@@ -171,6 +185,9 @@ def test_tn5000_boxes_are_counted_from_0_and_within_the_picture(imported):
         "the picture is in no list of the split": (
             "TN5000_forReview/TN5000_forReview/JPEGImages/000006.jpg",
         ),
+        "an annotation without a picture": (
+            "TN5000_forReview/TN5000_forReview/Annotations/000008.xml",
+        ),
         "the picture is not there or cannot be drawn": ("000007",),
     }
 
@@ -204,6 +221,7 @@ def test_stanford_frames_are_drawn_and_grouped_by_nodule(imported, tmp_path):
         assert mask.mode == "1"
     empty = "the mask is unreadable, empty or of another size; kept without mask"
     assert account(done.mended)[empty] == ("9-00005",)
+    assert account(done.left_out) == {"metadata.csv names it, but no frame": ("8",)}
 
 
 def test_thyroidxl_patients_come_from_records_or_names(imported):
@@ -211,12 +229,12 @@ def test_thyroidxl_patients_come_from_records_or_names(imported):
     mended, left_out = account(done.mended), account(done.left_out)
 
     assert cases["patient_id"].tolist() == [
-        "00000058", "00000058", "00000060", "00000061", "00000070"
+        "00000058", "00000058", "00000060", "00000061", "00000062", "00000070"
     ]  # fmt: skip
-    assert cases["malignant"].fillna(-1).tolist() == [1, 1, -1, -1, 0]
-    assert cases["tirads"].dropna().tolist() == ["5", "5"]  # 4 has no letter
-    assert cases["sex"].dropna().tolist() == ["F", "F"]
-    assert cases["split"].tolist() == ["train"] * 4 + ["test"]
+    assert cases["malignant"].fillna(-1).tolist() == [1, 1, -1, -1, 1, 0]
+    assert cases["tirads"].fillna("-").tolist() == [*"55--5-"]  # 4 has no letter
+    assert cases["sex"].fillna("-").tolist() == [*"FFM---"]
+    assert cases["split"].tolist() == ["train"] * 5 + ["test"]
     assert mended["there is no mask"] == ("00000058_B_1",)
     head = "no record names the picture; its patient is the head of its name"
     assert mended[head] == ("00000061_A_0",)
@@ -238,6 +256,23 @@ def test_auitd_is_sorted_by_folders_in_any_case(imported):
         ),
         "the picture cannot be read": ("test/Malignant/broken",),
     }
+
+
+@pytest.mark.parametrize("n_pixels", [64, 128, 224])
+def test_breastmnist_is_read_in_every_size(writers, tmp_path, n_pixels):
+    writers["breastmnist"](tmp_path)
+    path = tmp_path / "breastmnist.npz"
+    path.rename(tmp_path / f"breastmnist_{n_pixels}.npz")
+
+    assert len(FORMATS["breastmnist"](tmp_path).rows) == 8
+
+
+def test_two_sizes_of_breastmnist_are_refused(writers, tmp_path):
+    writers["breastmnist"](tmp_path)
+    shutil.copy(tmp_path / "breastmnist.npz", tmp_path / "breastmnist_64.npz")
+
+    with pytest.raises(ManifestError, match=r"expected one breastmnist\*\.npz; found"):
+        FORMATS["breastmnist"](tmp_path)
 
 
 def test_breastmnist_label_0_is_malignant(imported, tmp_path):
@@ -278,8 +313,8 @@ def test_progress_counts_drawings_and_checks(writers, tmp_path):
         progress=lambda done, total: told.append((done, total)),
     )
 
-    assert [done for done, _ in told] == list(range(1, 13))  # 4 masks, 8 pictures
-    assert {total for _, total in told} == {12}
+    assert [done for done, _ in told] == list(range(1, 14))  # 4 masks, 9 pictures
+    assert {total for _, total in told} == {13}
 
 
 def test_nothing_is_drawn_outside_the_import(tmp_path):
