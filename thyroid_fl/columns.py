@@ -6,10 +6,11 @@ where unknown). Columns ``split_1`` .. ``split_K`` hold a data set's official fo
 """
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -155,3 +156,8 @@ def is_inside(path: str) -> bool:
     """Return whether a path is relative and never leaves its folder."""
     parts = PurePosixPath(path).parts
     return bool(parts) and ".." not in parts and not path.startswith("/")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; no error for a name that none can have."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib raises where it is too long

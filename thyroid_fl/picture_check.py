@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from thyroid_fl.columns import LINE, Box, Boxes
+from thyroid_fl.columns import LINE, Box, Boxes, is_file
 from thyroid_fl.faults import Fault
 from thyroid_fl.leaks import THUMBNAIL_PX, Thumbnails, thumbnail
 
@@ -120,7 +120,7 @@ def box_problems(boxes: Boxes, size: tuple[int, int]) -> Iterator[str]:
 def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]:
     """Return the picture's thumbnail, and (column, message) for each fault."""
     blank = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
-    if pd.isna(row.image) or not (folder / row.image).is_file():
+    if pd.isna(row.image) or not is_file(folder / row.image):
         return blank, []
     try:
         with Image.open(folder / row.image) as picture:
@@ -129,7 +129,7 @@ def _inspect(row: Any, folder: Path) -> tuple[Thumbnails, list[tuple[str, str]]]
         text = f"picture {row.image!r} cannot be read ({error}); export it again"
         return blank, [("image", text)]
     problems = [("boxes", text) for text in box_problems(row.boxes, size)]
-    if pd.notna(row.mask) and (folder / row.mask).is_file():
+    if pd.notna(row.mask) and is_file(folder / row.mask):
         problems += [("mask", text) for text in _mask_problems(row.mask, folder, size)]
     return small, problems
 

@@ -90,6 +90,14 @@ def test_busbra_without_its_tables_is_refused(published, file):
         busbra.read(published)
 
 
+def test_a_picture_in_two_folds_is_refused(published):
+    path = published / "5-fold-cv.csv"
+    path.write_text(path.read_text() + "bus_0001-l,benign,2,1,NaN,1,1,1\n")
+
+    with pytest.raises(ManifestError, match=r"5-fold-cv\.csv: ID bus_0001-l has two"):
+        busbra.read(published)
+
+
 def test_another_table_is_not_busbra(published):
     (published / "bus_data.csv").write_text("ID,Case\nbus_0001-l,1\n")
 
