@@ -115,7 +115,12 @@ def _alike(n: int) -> str:
 
 
 def _account(note: Note) -> str:
-    shown = ", ".join(map(str, note.image_ids[:5]))
+    shown = ", ".join(_printable(str(name)) for name in note.image_ids[:5])
     more = ", ..." if len(note.image_ids) > 5 else ""
     number = f"{len(note.image_ids)} {note.unit}{'s' * (len(note.image_ids) != 1)}"
     return f"{number}, because {note.reason}: {shown}{more}"
+
+
+def _printable(name: str) -> str:
+    """Return a file's name as a terminal may show it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from thyroid_fl.client.mending import mend
+from thyroid_fl.client.readers.published import of_files, pictures_in, relative
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.columns import as_cases, is_inside
 from thyroid_fl.errors import ConfigError, ManifestError
@@ -57,7 +58,7 @@ def import_pictures(
         raise ConfigError(f"source {source} is no folder; name the one to import")
     if out.exists():
         raise ConfigError(f"{out} exists; name a new folder, or remove it first")
-    found = read(source)
+    found = _with_the_rest(read(source), source)
     found = replace(found, rows=_with_hospital(found, hospital))
     beside = next(parent for parent in out.absolute().parents if parent.is_dir())
     with tempfile.TemporaryDirectory(dir=beside, prefix=".importing-") as scratch:
@@ -77,6 +78,24 @@ def import_pictures(
         out.parent.mkdir(parents=True, exist_ok=True)
         unfinished.rename(out)
     return replace(done, rows=cases)
+
+
+def _with_the_rest(found: Import, source: Path) -> Import:
+    """Add to what is left out every picture file that the reader does not name."""
+    columns = found.rows.columns.intersection(["image", "mask"])
+    named = {str(path) for name in columns for path in found.rows[name].dropna()}
+    for note in found.mended + found.left_out:
+        named |= set(note.image_ids if note.unit == "file" else ())
+    known = {PurePosixPath(path) for path in named}
+    rest = [
+        path
+        for path in pictures_in(source)
+        if PurePosixPath(relative(path, source)) not in known
+    ]
+    if not rest:
+        return found
+    note = of_files("nothing in the source says what it shows", rest, source)
+    return replace(found, left_out=(*found.left_out, note))
 
 
 def _with_hospital(found: Import, hospital: str | None) -> pd.DataFrame:

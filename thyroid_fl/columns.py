@@ -158,6 +158,6 @@ def is_inside(path: str) -> bool:
     return bool(parts) and ".." not in parts and not path.startswith("/")
 
 
-def is_there(path: str, folder: Path) -> bool:
-    """Return whether a path in a folder is that of a file, however odd it is."""
-    return os.path.isfile(folder / path)  # noqa: PTH113 - is_file() fails on long names
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; no error for a name that none can have."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib raises where it is too long

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Container, Iterator, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from thyroid_fl.columns import (
     Column,
     as_cases,
     column_of,
+    is_file,
     is_fold,
     is_inside,
-    is_there,
     parse_boxes,
 )
 from thyroid_fl.errors import ManifestError
@@ -171,10 +172,12 @@ def _cell_faults(table: pd.DataFrame) -> Iterator[Fault]:
             failures["failure_case"],
             strict=True,
         ):
-            if pd.isna(line):  # the check itself failed, as on dates or bytes
+            if pd.api.types.is_scalar(line) and pd.isna(line):
+                # The check itself failed, as on dates or bytes.
                 found, line = f"holds {table[name].dtype}", 1
             else:
-                found = "is " + ("empty" if pd.isna(value) else _shown(value))
+                is_empty = pd.api.types.is_scalar(value) and pd.isna(value)
+                found = "is " + ("empty" if is_empty else _shown(value))
             message = f"{name} {found}; expected {column_of(name).expected}"
             yield Fault(int(line), name, message)
 
@@ -186,7 +189,10 @@ def _check(column: Column) -> Callable[["pd.Series[Any]"], "pd.Series[bool]"]:
 
 
 def _shown(value: object) -> str:
-    return f"'{value}'" if isinstance(value, str) else f"{value:g}"
+    """Return a cell's value as a message has it; Parquet may hold anything."""
+    if isinstance(value, Real):
+        return f"{value:g}"
+    return f"'{value}'" if isinstance(value, str) else " ".join(f"{value!r}".split())
 
 
 def _absent_file_faults(
@@ -196,7 +202,7 @@ def _absent_file_faults(
     for line, path in zip(paths.index, paths, strict=True):
         if path in elsewhere or not is_inside(path):
             continue
-        if not is_there(path, folder):
+        if not is_file(folder / path):
             message = (
                 f"{name} {path!r} is not in {folder}; put it there or mend the path"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
+import pyarrow as pa
 from pyarrow import parquet
 
 from thyroid_fl.columns import LINE, as_cases, column_of
@@ -19,6 +20,18 @@ from thyroid_fl.errors import ManifestError
 from thyroid_fl.faults import Fault, manifest_faults, refuse_faults
 
 __all__ = ["Fault", "manifest_faults", "read_manifest", "read_table", "write_manifest"]
+
+
+BROKEN_PARQUET = (
+    pa.lib.ArrowException,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+)
+"""What pandas and pyarrow raise for a broken file, besides OSError and ValueError."""
 
 
 def read_manifest(path: Path | str) -> pd.DataFrame:
@@ -50,14 +63,14 @@ def read_table(path: Path) -> pd.DataFrame:
             return _csv_table(file, path)
     except UnicodeDecodeError as error:
         raise ManifestError(
-            f"{path}: not UTF-8 text; save it as 'CSV UTF-8' (or as .parquet)"
+            f"{path}: not UTF-8 text; save it as 'CSV UTF-8' (or as .parquet of text)"
         ) from error
     except OSError as error:
         reason = error.strerror or error
         raise ManifestError(
             f"{path}: cannot read the table: {reason}; check the path"
         ) from error
-    except (ValueError, csv.Error) as error:
+    except (ValueError, csv.Error, *BROKEN_PARQUET) as error:
         raise ManifestError(f"{path}: cannot read the table: {error}") from error
 
 
@@ -86,15 +99,21 @@ def write_manifest(cases: pd.DataFrame, path: Path | str) -> None:
 
 
 def _parquet_table(path: Path) -> pd.DataFrame:
-    try:
-        parquet.read_table(path).validate(full=True)  # damaged text is read lazily
-        table = pd.read_parquet(path)
-    except (ValueError, LookupError, TypeError, NotImplementedError) as error:
-        raise ManifestError(
-            f"{path}: cannot read the table: {error}; export it again"
-        ) from error
+    """Return the columns of a Parquet file, indexed as a CSV would be."""
+    parquet.read_table(path).validate(full=True)  # damaged text is read lazily
+    table = pd.read_parquet(path)
+    table.columns = table.columns.map(str)
+    for place in range(table.shape[1]):
+        cells = table.iloc[:, place].tolist()
+        if any(isinstance(cell, bytes) for cell in cells):
+            # Some programs do not mark text as text.
+            table.isetitem(place, [_decoded(cell) for cell in cells])
     table.index = pd.RangeIndex(2, len(table) + 2, name=LINE)
     return table
+
+
+def _decoded(cell: object) -> object:
+    return cell.decode() if isinstance(cell, bytes) else cell
 
 
 def _csv_table(file: TextIO, path: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from thyroid_fl.columns import LINE, Boxes, is_there
+from thyroid_fl.columns import LINE, Boxes, is_file
 from thyroid_fl.faults import Fault
 from thyroid_fl.leaks import THUMBNAIL_PX, Thumbnails, thumbnail
 from thyroid_fl.lettering import has_lettering
@@ -127,7 +127,7 @@ class _Seen:
 
 def _inspect(row: Any, folder: Path) -> _Seen:
     seen = _Seen()
-    if pd.isna(row.image) or not is_there(row.image, folder):
+    if pd.isna(row.image) or not is_file(folder / row.image):
         return seen
     try:
         _verify(folder / row.image)
@@ -143,7 +143,7 @@ def _inspect(row: Any, folder: Path) -> _Seen:
     if not seen.problems:
         seen.boxes = row.boxes
     seen.doubts += [("image", text) for text in _picture_doubts(picture, n_frames)]
-    if pd.notna(row.mask) and is_there(row.mask, folder):
+    if pd.notna(row.mask) and is_file(folder / row.mask):
         _inspect_mask(row.mask, folder, seen)
     return seen
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from thyroid_fl.client.readers.published import (
     Row,
     find_folders,
+    of_files,
     own_patient,
     patients_unknown,
     pictures_in,
@@ -17,7 +18,7 @@ from thyroid_fl.client.readers.published import (
     rows_of,
     without,
 )
-from thyroid_fl.client.readers.result import Import, Note
+from thyroid_fl.client.readers.result import Import
 
 LABELS = {"benign": "0", "malignant": "1", "normal thyroid": None}
 COPY = re.compile(r"[\s_-]*copy.*", re.IGNORECASE)
@@ -30,21 +31,18 @@ def read(source: Path) -> Import:
         ManifestError: there is none.
     """
     rows: list[Row] = []
-    copies: list[str] = []
-    unsorted: list[str] = []
+    copies: list[Path] = []
     for side in ("train", "test"):
         for folder in find_folders(source, side):
             images = pictures_in(folder)
             originals = {image.with_suffix("") for image in images}
             for image in images:
                 kind = image.relative_to(folder).parts[0].strip().lower()
-                name = relative(image.with_suffix(""), folder.parent)
                 if _original(image) in originals:
-                    copies.append(name)
-                elif kind not in LABELS:
-                    unsorted.append(name)
-                else:
+                    copies.append(image)
+                elif kind in LABELS:
                     path = relative(image, source)
+                    name = relative(image.with_suffix(""), folder.parent)
                     label = LABELS[kind]
                     rows.append(own_patient(name, path, malignant=label, split=side))
     table = rows_of(rows, source, "AUITD", "train/benign, train/malignant, ...")
@@ -57,10 +55,7 @@ def read(source: Path) -> Import:
                 table, "malignant", "a normal thyroid has neither nodule nor label"
             ),
         ),
-        left_out=(
-            Note("a copy of the picture beside it", tuple(copies)),
-            Note("in no folder of a label", tuple(unsorted)),
-        ),
+        left_out=(of_files("a copy of the picture beside it", copies, source),),
         is_published=True,
     )
 

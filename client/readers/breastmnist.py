@@ -15,6 +15,7 @@ from PIL import Image
 
 from thyroid_fl.client.readers.published import (
     Row,
+    files_in,
     own_patient,
     patients_unknown,
     rows_of,
@@ -43,7 +44,7 @@ def read(source: Path) -> Import:
     Raises:
         ManifestError: there is none, or more than one, or it looks different.
     """
-    found = sorted(source.glob("breastmnist*.npz"))
+    found = files_in(source, "breastmnist*.npz")
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ManifestError(f"{source}: expected one breastmnist*.npz; found {names}")

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from thyroid_fl.client.readers.result import Import, Note
+from thyroid_fl.columns import is_file
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.manifest import read_table
 from thyroid_fl.picture_check import UNREADABLE
@@ -31,8 +32,8 @@ def read(source: Path) -> Import:
     )
     rows = _rows(published)
     rows = rows.join(_official_folds(source), on="image_id")
-    present = rows["image"].map(lambda path: (source / str(path)).is_file())
-    masked = rows["mask"].map(lambda path: (source / str(path)).is_file())
+    present = rows["image"].map(lambda path: is_file(source / str(path)))
+    masked = rows["mask"].map(lambda path: is_file(source / str(path)))
     # Boxes come from the mask where there is one: BBOX spans all parts of a
     # nodule, and that of bus_0845-s is wrong.
     rows["boxes"] = published["BBOX"].map(_box, na_action="ignore").mask(masked)
@@ -80,6 +81,9 @@ def _official_folds(source: Path) -> pd.DataFrame:
     path = source / f"{N_FOLDS}-fold-cv.csv"
     in_training = [f"valid_{k}" for k in range(1, N_FOLDS + 1)]
     folds = _table(path, ["ID", "kFold", *in_training]).set_index("ID")
+    twice = folds.index[folds.index.duplicated()]
+    if len(twice):
+        raise ManifestError(f"{path}: ID {twice[0]} has two lines; remove one")
     splits = {}
     for k in range(1, N_FOLDS + 1):
         train = folds[f"valid_{k}"].map({"1": "train", "0": "val"})

@@ -8,6 +8,7 @@ As published: ``{benign,malignant,normal}/benign (1).png`` and its masks
 import re
 from collections import defaultdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from thyroid_fl.client.readers.published import (
     Row,
     as_boxes,
     find_folders,
+    of_files,
     own_patient,
     patients_unknown,
     pictures_in,
@@ -41,11 +43,12 @@ def read(source: Path) -> Import:
     """
     rows: list[Row] = []
     drawn = {}
-    orphans: list[str] = []
+    united: list[Path] = []
+    of_normal: list[Path] = []
+    orphans: list[Path] = []
     for kind, label in LABELS.items():
         for folder in find_folders(source, kind):
             images, masks = _sorted_out(folder)
-            orphans += [name for name in masks if name not in images]
             for name, image in images.items():
                 row = own_patient(
                     name,
@@ -55,12 +58,16 @@ def read(source: Path) -> Import:
                     malignant=label,
                 )
                 rows.append(row)
-                its_masks = masks.get(name, []) if label else []
-                if its_masks:
+                its_masks = masks.pop(name, [])
+                if not label:
+                    of_normal += its_masks
+                elif its_masks:
                     row["mask"] = relative(its_masks[0], source)
-                if len(its_masks) > 1:
-                    drawn[str(row["mask"])] = partial(_union, its_masks)
-                    row["boxes"] = _boxes(its_masks)
+                    if len(its_masks) > 1:
+                        drawn[str(row["mask"])] = partial(_union, its_masks)
+                        row["boxes"] = _boxes(its_masks)
+                        united += its_masks
+            orphans += chain.from_iterable(masks.values())
     table = rows_of(rows, source, "BUSI", "benign, malignant and normal")
     normal = table["malignant"].isna()
     return Import(
@@ -70,9 +77,12 @@ def read(source: Path) -> Import:
             patients_unknown(table),
             Note.of("a normal picture has neither nodule nor label", table[normal]),
             without(table[~normal], "mask", "there is no mask"),
-            Note.of("several masks, united", table[table["mask"].isin(drawn)]),
+            of_files("several masks of one picture, united", united, source),
         ),
-        left_out=(Note("a mask without a picture", tuple(orphans)),),
+        left_out=(
+            of_files("a normal picture has no nodule to outline", of_normal, source),
+            of_files("a mask without a picture", orphans, source),
+        ),
         drawn=drawn,
         is_published=True,
     )

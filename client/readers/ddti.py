@@ -22,8 +22,8 @@ from thyroid_fl.client.readers.published import (
     as_age,
     as_boxes,
     as_notes,
+    files_in,
     patients_unknown,
-    pictures_in,
     read_xml,
     relative,
     rows_of,
@@ -52,7 +52,7 @@ def read(source: Path) -> Import:
     rows: list[Row] = []
     drawn = {}
     mended, left_out = defaultdict(list), defaultdict(list)
-    for path in sorted(source.rglob("*.xml"), key=_number):
+    for path in sorted(files_in(source, "**/*.xml"), key=_number):
         try:
             case = read_xml(path)
         except (OSError, ValueError):
@@ -77,10 +77,6 @@ def read(source: Path) -> Import:
             else:
                 mended[problem].append(image.stem)
     table = rows_of(rows, source, "DDTI", "N.xml beside N_1.jpg")
-    marked = {row["image"] for row in rows}
-    for image in pictures_in(source):
-        if relative(image, source) not in marked:
-            left_out["no readable XML marks the picture"].append(image.stem)
     return Import(
         rows=table,
         table=source,

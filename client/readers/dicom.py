@@ -19,7 +19,7 @@ from thyroid_fl.client.dicom.frame import read_frame
 from thyroid_fl.client.dicom.scan import Scan, read_scan
 from thyroid_fl.client.pseudonyms import key_path, pseudonym, site_key
 from thyroid_fl.client.readers.labels import read_labels
-from thyroid_fl.client.readers.published import as_notes, relative, without
+from thyroid_fl.client.readers.published import as_notes, of_files, without
 from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.columns import LINE
 from thyroid_fl.errors import ManifestError
@@ -96,7 +96,7 @@ def _scans(source: Path) -> tuple[dict[Path, Scan], tuple[Note, ...]]:
         ManifestError: none is usable.
     """
     scans: dict[Path, Scan] = {}
-    reasons = defaultdict[str, list[str]](list)
+    reasons = defaultdict[str, list[Path]](list)
     instances = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, about oddities that it gets over
@@ -110,8 +110,8 @@ def _scans(source: Path) -> tuple[dict[Path, Scan], tuple[Note, ...]]:
                 scans[path] = scan
                 instances.add(scan.instance)
             else:
-                reasons[scan].append(_shown(relative(path, source)))
-    left_out = [Note(reason, tuple(names), "file") for reason, names in reasons.items()]
+                reasons[scan].append(path)
+    left_out = [of_files(reason, paths, source) for reason, paths in reasons.items()]
     if not scans:
         listed = [f"{len(note.image_ids)} because {note.reason}" for note in left_out]
         raise ManifestError(
@@ -163,8 +163,3 @@ def _doubts(scan: Scan) -> Iterator[str]:
         yield "the file says that text is burnt in: it may lie within the scan, too"
     if scan.has_colour:
         yield "colour Doppler is drawn over the scan; here it is grey"
-
-
-def _shown(name: str) -> str:
-    """Return a file's name as a terminal may show it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -7,6 +7,7 @@ gives its name.
 
 from pathlib import Path
 
+from thyroid_fl.client.readers.published import files_in
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.manifest import read_table
@@ -18,7 +19,7 @@ def read(source: Path) -> Import:
     Raises:
         ManifestError: there is no CSV, or more than one, or it cannot be read.
     """
-    tables = sorted(source.glob("*.csv"))
+    tables = files_in(source, "*.csv")
     if len(tables) != 1:
         found = ", ".join(path.name for path in tables) or "none"
         raise ManifestError(

@@ -69,6 +69,18 @@ def without(rows: pd.DataFrame, column: str, reason: str) -> Note:
     return Note.of(reason, rows[rows[column].isna()])
 
 
+def of_files(reason: str, files: Iterable[Path], source: Path) -> Note:
+    """Return the account of files that are no pictures of the manifest."""
+    return Note(reason, tuple(relative(path, source) for path in files), "file")
+
+
+def without_picture(masks: Iterable[str], rows: pd.DataFrame) -> Note:
+    """Return the account of masks, by path, that no row has."""
+    used = set(rows["mask"].dropna())
+    rest = tuple(path for path in masks if path not in used)
+    return Note("a mask without a picture", rest, "file")
+
+
 def as_notes(ids_by_reason: Mapping[str, Iterable[str]]) -> tuple[Note, ...]:
     """Return an account in the order in which its reasons arose."""
     return tuple(Note(reason, tuple(ids)) for reason, ids in ids_by_reason.items())
@@ -87,21 +99,29 @@ def as_age(text: str) -> str | None:
 
 
 def find_folders(source: Path, name: str) -> list[Path]:
-    """Return the folders of this name, in any case, at or below the source."""
+    """Return the folders of this name, in any case, at or below the source.
+
+    Of folders within each other the innermost counts: a zip may unpack ``train`` into
+    ``train``, and the source itself may have any name.
+    """
     below = (path for path in source.rglob("*") if path.is_dir())
-    return sorted(path for path in (source, *below) if path.name.lower() == name)
+    found = sorted(path for path in (source, *below) if path.name.lower() == name)
+    outer = {parent for path in found for parent in path.parents}
+    return [path for path in found if path not in outer]
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files at any depth of a folder, by path.
+    """Return the picture files at any depth of a folder, by path; no hidden ones."""
+    return [path for path in files_in(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def files_in(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """Return the files in a folder that a pattern describes, by path.
 
     Hidden ones are passed over: ``._1.jpg`` is what a Mac's zip leaves behind.
     """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    )
+    found = (path for path in folder.glob(pattern) if path.name[0] != ".")
+    return sorted(path for path in found if path.is_file())
 
 
 def relative(path: Path, source: Path) -> str:

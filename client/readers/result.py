@@ -15,7 +15,8 @@ class Note:
     reason: str
     image_ids: tuple[str, ...]
     unit: str = "picture"
-    """What `image_ids` name, where it is no picture."""
+    """What `image_ids` name, where it is no picture of the manifest; a ``file`` has the
+    name that is its path in the source."""
 
     @classmethod
     def of(cls, reason: str, rows: pd.DataFrame) -> "Note":
@@ -37,6 +38,7 @@ class Import:
     warned: tuple[Note, ...] = ()
     """Kept as they are; a person should look at them."""
     left_out: tuple[Note, ...] = ()
+    """The import adds the picture files that neither rows nor notes on files name."""
     drawn: Mapping[str, Callable[[], Image.Image]] = field(default_factory=dict)
     """By path in `rows`: draws a picture, or a mask of mode "1", that is no file of the
     source. May raise `UNREADABLE`. The path ends in .png."""

@@ -22,7 +22,7 @@ from thyroid_fl.client.readers.published import (
     rows_of,
     without,
 )
-from thyroid_fl.client.readers.result import Import
+from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.errors import ManifestError
 
 PIXELS = ("image", "mask")
@@ -66,12 +66,16 @@ def read(source: Path) -> Import:
             }
         )
     table = rows_of(rows, source, "Stanford", "frames in dataset.hdf5")
+    frameless = sorted(nodules.keys() - set(table["nodule_id"]))
     return Import(
         rows=table,
         table=path,
         mended=(
             patients_unknown(table, "nodule"),
             without(table, "malignant", "metadata.csv has no diagnosis"),
+        ),
+        left_out=(
+            Note("metadata.csv names it, but no frame", tuple(frameless), "nodule"),
         ),
         drawn=drawn,
         is_published=True,

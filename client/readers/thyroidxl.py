@@ -14,12 +14,14 @@ from thyroid_fl.client.readers.published import (
     TIRADS,
     Row,
     as_age,
+    files_in,
     find_folders,
     paths_by_stem,
     pictures_in,
     relative,
     rows_of,
     without,
+    without_picture,
 )
 from thyroid_fl.client.readers.result import Import, Note
 from thyroid_fl.errors import ManifestError
@@ -37,6 +39,7 @@ def read(source: Path) -> Import:
     """
     patients = _patients(source)
     rows: list[Row] = []
+    outlined: list[str] = []
     for side in ("train", "test"):
         for folder in find_folders(source, side):
             masks = paths_by_stem(folder / "masks", source)
@@ -51,6 +54,7 @@ def read(source: Path) -> Import:
                         **_cells(*patient),
                     }
                 )
+            outlined += masks.values()
     table = rows_of(rows, source, "ThyroidXL", "train/images and test/images")
     is_known = table["image_id"].isin(patients)
     absent = sorted(patients.keys() - set(table["image_id"]))
@@ -67,7 +71,10 @@ def read(source: Path) -> Import:
                 table, "malignant", "the patient's nodules have no common diagnosis"
             ),
         ),
-        left_out=(Note("the picture is not there", tuple(absent)),),
+        left_out=(
+            Note("the picture is not there", tuple(absent)),
+            without_picture(outlined, table),
+        ),
         is_published=True,
     )
 
@@ -75,7 +82,7 @@ def read(source: Path) -> Import:
 def _patients(source: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return each picture's patient, name and record, by the picture's name."""
     patients = {}
-    for path in sorted(source.rglob("*.json")):
+    for path in files_in(source, "**/*.json"):
         try:
             records = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from thyroid_fl.client.readers.published import (
     Row,
+    files_in,
     find_folders,
+    of_files,
     own_patient,
     patients_unknown,
     pictures_in,
@@ -36,14 +38,19 @@ def read(source: Path) -> Import:
     """
     rows: list[Row] = []
     cut: list[str] = []
-    unlisted: list[str] = []
+    unlisted: list[Path] = []
+    orphans: list[Path] = []
     for folder in find_folders(source, "jpegimages"):
         sides = _sides(folder.with_name("ImageSets") / "Main")
         annotations = folder.with_name("Annotations")
         images = {image.stem: image for image in pictures_in(folder)}
         images |= {name: folder / f"{name}.jpg" for name in sides.keys() - images}
-        unlisted += [name for name in images if sides and name not in sides]
-        for name in sorted(images.keys() - set(unlisted)):
+        orphans += [
+            path for path in files_in(annotations, "*.xml") if path.stem not in images
+        ]
+        if sides:
+            unlisted += [images.pop(name) for name in sorted(images.keys() - sides)]
+        for name in sorted(images):
             cells, is_cut = _annotation(annotations / f"{name}.xml", images[name])
             row = own_patient(name, relative(images[name], source), **cells)
             cut += [name] * is_cut
@@ -58,7 +65,10 @@ def read(source: Path) -> Import:
             Note("a box is cut at the edge of the picture", tuple(cut)),
             without(table, "boxes", "no annotation with sound boxes can be read"),
         ),
-        left_out=(Note("the picture is in no list of the split", tuple(unlisted)),),
+        left_out=(
+            of_files("the picture is in no list of the split", unlisted, source),
+            of_files("an annotation without a picture", orphans, source),
+        ),
         is_published=True,
     )
 

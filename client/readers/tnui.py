@@ -16,6 +16,7 @@ from thyroid_fl.client.readers.published import (
     relative,
     rows_of,
     without,
+    without_picture,
 )
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.columns import SPLITS
@@ -28,9 +29,11 @@ def read(source: Path) -> Import:
         ManifestError: there is none, or a list of labels cannot be read.
     """
     rows: list[Row] = []
+    masks: list[str] = []
     for side in SPLITS:
         for folder in find_folders(source, side):
             rows += _rows(folder, source)
+            masks += paths_by_stem(folder / "masks", source).values()
     table = rows_of(rows, source, "TNUI-2021", "train/images, val/images, test/images")
     return Import(
         rows=table,
@@ -40,6 +43,7 @@ def read(source: Path) -> Import:
             without(table, "mask", "there is no mask"),
             without(table, "malignant", "there is no label"),
         ),
+        left_out=(without_picture(masks, table),),
         is_published=True,
     )
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from thyroid_fl.columns import COLUMNS
+from thyroid_fl.columns import COLUMNS, as_cases
 from thyroid_fl.errors import ManifestError
 from thyroid_fl.manifest import (
     manifest_faults,
@@ -227,6 +229,78 @@ def test_parquet_keeps_real_lists_and_numbers(folder):
 
     assert cases["boxes"].tolist() == [((0, 0, 5, 6),), (), ()]
     assert cases["patient_id"].tolist() == ["7", "7", "8"]
+
+
+def test_parquet_text_may_be_stored_as_bytes(folder):
+    text = ["Ä".encode(), None, b"GE"]
+    table = pd.DataFrame(GOOD).assign(vendor=text, malignant=[1, 1, None])
+    table.to_parquet(folder / "m.parquet")
+
+    cases = read_manifest(folder / "m.parquet")
+
+    assert cases["vendor"].fillna("-").tolist() == ["Ä", "-", "GE"]
+
+
+@pytest.mark.parametrize("name", ["image_id", "image", "malignant", "boxes", "age"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[1, 2], [3], None],
+        [[["a"]], [], [["b"]]],
+        [{"a": 1}, {"a": 2}, None],
+        pd.to_timedelta([1, 2, 3], "D"),
+        pd.to_datetime(["2024-05-01"] * 3),
+        [np.inf, -np.inf, np.nan],
+        ["\0", "..", "x" * 5000],
+    ],
+    ids=["lists", "nested", "dicts", "times", "dates", "infinite", "odd"],
+)
+def test_any_cell_of_parquet_is_checked(folder, name, cells):
+    path = folder / "m.parquet"
+    good = pd.DataFrame(GOOD).assign(malignant=[1, 1, None])
+    good.assign(**{name: cells}).to_parquet(path)
+
+    table = read_table(path)
+    faults = manifest_faults(table, folder)
+    inspect_pictures(as_cases(table), folder)
+
+    assert {fault.column for fault in faults} <= {name}
+
+
+def test_columns_of_parquet_may_be_called_by_number(folder):
+    table = pd.DataFrame({0: ["a"], 1: ["b"]})
+    table.to_parquet(folder / "m.parquet")
+
+    assert "m.parquet columns: unknown column '0'; Rename" in "\n".join(
+        messages(folder / "m.parquet")
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"PAR1", b"PAR2", "cannot read the table"),
+        ("ä".encode(), b"\xff\xff", "not UTF-8 text"),
+    ],
+)
+def test_a_damaged_parquet_is_a_clear_error(folder, old, new, expected):
+    table = pd.DataFrame(GOOD).assign(vendor=["ä".encode()] * 3)
+    table.to_parquet(folder / "m.parquet", compression=None)
+    content = (folder / "m.parquet").read_bytes()
+    (folder / "m.parquet").write_bytes(content.replace(old, new))
+
+    with pytest.raises(ManifestError, match=expected):
+        read_manifest(folder / "m.parquet")
+
+
+@pytest.mark.parametrize("words", ["{}", "[]", '{"columns": 1}', "\0"])
+def test_a_parquet_with_wrong_words_about_itself_is_a_clear_error(folder, words):
+    table = pa.Table.from_pandas(pd.DataFrame(GOOD))
+    table = table.replace_schema_metadata({"pandas": words})
+    pq.write_table(table, folder / "m.parquet")
+
+    with pytest.raises(ManifestError, match="cannot read the table"):
+        read_manifest(folder / "m.parquet")
 
 
 def test_a_typed_frame_is_checked_like_a_file(folder):

@@ -1,11 +1,13 @@
 """Small published data sets, each with every quirk of its format."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -54,7 +56,7 @@ def ddti(folder: Path) -> None:
         4: ("", "250", "6", {1: json.dumps([region(square(-9, -9, 25))])}),
         5: ("F", "30", "5", {1: json.dumps([region(square(5, 5, 20)),
                                             region(square(6, 6, 20))])}),
-        6: ("F", "31", "3", {1: whole}),
+        6: ("F", "31", "3", {1: whole, 2: json.dumps([region(square(9, 9, 7))])}),
         7: ("F", "32", "4b", {1: whole}),
     }  # fmt: skip
     for number, (sex, age, tirads, svgs) in marks.items():
@@ -107,8 +109,11 @@ def tn3k(folder: Path) -> None:
     (folder / "label4trainval.csv").write_text(
         "\ufeff0000.jpg,0\n0001.jpg,1\n0003.jpg,1\n", encoding="utf-8"
     )
-    (folder / "label4test.csv").write_text("0000.jpg,1\n0001.jpg,0\n")
-    (folder / "tn3k/tn3k-trainval-fold0.json").write_text('{"train": [0], "val": [1]}')
+    (folder / "label4test.csv").write_text("0000.jpg,1\n0001.jpg,0\n0005.jpg,0\n")
+    folds = {0: ([0, 1, 3], [2]), 2: ([1], [0, 1, 7])}
+    for k, (train, val) in folds.items():
+        path = folder / f"tn3k/tn3k-trainval-fold{k}.json"
+        path.write_text(json.dumps({"train": train, "val": val}))
     picture(folder / "tg3k/thyroid-image/0000.jpg", "gland")
 
 
@@ -132,6 +137,7 @@ def tn5000(folder: Path) -> None:
             f"<name>{label}</name><bndbox>{box}</bndbox></object></annotation>"
         )
     picture(root / "JPEGImages/000005.jpg", "000005")
+    shutil.copy(path, root / "Annotations/000008.xml")
     lists = root / "ImageSets/Main"
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("000001\n000002\n\n")
@@ -147,6 +153,7 @@ def tnui(folder: Path) -> None:
             picture(root / f"{side}/images/{name}.png", name)
             mask(root / f"{side}/masks/{name}.png", (8, 8, 24, 24))
     (root / "train/masks/0011.png").unlink()
+    mask(root / "train/masks/0013.png", (8, 8, 24, 24))
     (root / "train_img_labels.csv").write_text(
         "ID,Labels\n0010.png,0\n0011.png,1\n10200.png,1\n"
     )
@@ -167,13 +174,19 @@ def stanford(folder: Path) -> None:
         file["frame_num"] = np.array([b"0", b"1", b"2", b"0", b"1", b"0"])
     (folder / "metadata.csv").write_text(
         "annot_id,age,sex,location,ti-rads_level,histopath_diagnosis\n"
-        "12_,44,F,left,4,1\n7_,50,M,right,5,0\n"
+        "12_,44,F,left,4,1\n7_,50,M,right,5,0\n8_,51,F,left,3,0\n"
     )
 
 
 def thyroidxl(folder: Path) -> None:
     names = {
-        "train": ("00000058_A_0", "00000058_B_1", "00000060_A_0", "00000061_A_0"),
+        "train": (
+            "00000058_A_0",
+            "00000058_B_1",
+            "00000060_A_0",
+            "00000061_A_0",
+            "00000062_A_0",
+        ),
         "test": ("00000070_A_0",),
     }
     for side, stems in names.items():
@@ -181,6 +194,7 @@ def thyroidxl(folder: Path) -> None:
             picture(folder / f"{side}/images/{name}.png", name)
             mask(folder / f"{side}/masks/{name}.png", (8, 8, 24, 24))
     (folder / "train/masks/00000058_B_1.png").unlink()
+    mask(folder / "train/masks/00000060_B_1.png", (8, 8, 24, 24))
     nodule = {"TIRADS": 5, "Conclusion": "Malignant (FNAC) - 6", "Histopathology": None}
     records = {
         "00000058": {
@@ -188,9 +202,13 @@ def thyroidxl(folder: Path) -> None:
             "nodule_2": None, "images": ["00000058_A_0.png", "00000058_B_1.png"],
         },
         "00000060": {
-            "age": None, "gender": None, "nodule_1": nodule | {"TIRADS": "4a"},
+            "age": None, "gender": 1, "nodule_1": nodule | {"TIRADS": "4a"},
             "nodule_2": {"TIRADS": 4, "Conclusion": "Benign (FNAC) - 3"},
             "images": ["00000060_A_0.png", "00000060_B_1.png"],
+        },
+        "00000062": {
+            "age": None, "gender": None, "nodule_1": nodule, "nodule_2": {},
+            "images": ["00000062_A_0.png"],
         },
     }  # fmt: skip
     path = folder / "train/train_annotations.json"
@@ -228,11 +246,60 @@ def breastmnist(folder: Path) -> None:
     np.savez_compressed(folder / "breastmnist.npz", **arrays)
 
 
+def busbra(folder: Path) -> None:
+    rows = [
+        # ID, Case, Pathology, Device, Width, Height, BBOX, kFold
+        ("0001-l", 1, "malignant", "GE Logiq 7 @10-14MHz", 48, 40, "[11,6,19,9]", 1),
+        ("0001-r", 1, "malignant", "GE Logiq 7 @10-14MHz", 49, 40, "[1,1,9,9]", 1),
+        ("0002-s", 2, "benign", "U-Systems @10-14MHz", 48, 40, "[91,24,103,79]", 2),
+        ("0003-s", 3, "benign", "Toshiba Aplio 300 @12-14 MHz", 48, 40, "[1,2,3,4]", 3),
+        ("0004-s", 4, "benign", "GE Logiq 5 @10-12MHz", 48, 40, "[5,6,9,9]", 4),
+    ]
+    table = pd.DataFrame(
+        [
+            [f"bus_{n}", case, "fibroadenoma", path, 4, device, w, h, "left", box]
+            for n, case, path, device, w, h, box, _ in rows
+        ],
+        columns=[
+            "ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width",
+            "Height", "Side", "BBOX",
+        ],
+    )  # fmt: skip
+    folds = pd.DataFrame({"ID": table["ID"], "Pathology": table["Pathology"]})
+    folds["kFold"] = [row[-1] for row in rows]
+    for k in range(1, 6):
+        valid = pd.Series([k % 2, 1, 0, 1, 0])
+        folds[f"valid_{k}"] = valid.astype(object).mask(folds["kFold"] == k, "NaN")
+    table.to_csv(folder / "bus_data.csv", index=False)
+    folds.to_csv(folder / "5-fold-cv.csv", index=False)
+    for n, *_ in rows[:-1]:
+        picture(folder / f"Images/bus_{n}.png", n)
+    masks = folder / "Masks"
+    mask(masks / "mask_0001-l.png", (10, 5, 20, 15), (25, 8, 30, 15), mode="1")
+    mask(masks / "mask_0001-r.png", (0, 0, 10, 10), mode="1")
+    mask(masks / "mask_0002-s.png", (5, 5, 8, 8), (8, 8, 12, 12), mode="1")
+    mask(masks / "mask_0004-s.png", (5, 5, 8, 8), mode="1")  # without its picture
+
+
+def plain(folder: Path) -> None:
+    for name in ("x/1.png", "y/1.png", "y/2.png"):
+        picture(folder / name, name)
+    mask(folder / "masks/m.png", (3, 4, 13, 24))
+    (folder / "list.csv").write_text(
+        "image_id,patient_id,image,mask,malignant,age\n"
+        "a,1,x/1.png,masks/m.png,1,44\n"
+        "b,1,y/1.png,,1,44\n"
+        "c,2,./y/2.png,,,\n"
+    )
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "auitd": auitd,
     "breastmnist": breastmnist,
+    "busbra": busbra,
     "busi": busi,
     "ddti": ddti,
+    "folder": plain,
     "stanford": stanford,
     "thyroidxl": thyroidxl,
     "tn3k": tn3k,
@@ -241,20 +308,45 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+HOSPITALS = {"dicom": "St. Anna", "folder": "St. Anna"}
+"""For the formats that name none."""
+
+
 @pytest.fixture(scope="session")
-def writers():
-    return WRITERS
+def writers(write_dicom, dicom_picture, dicom_region):
+    """Return a function for each format that writes a small one into a folder."""
+
+    def dicom(folder: Path) -> None:
+        clip = np.stack([dicom_picture(seed) for seed in (1, 2, 3)])
+        scan = (dicom_region(10, 12, 69, 59),)
+        write_dicom(folder / "a/IM 1", clip, PatientID="01", FrameTime=1000)
+        write_dicom(folder / "a/IM 2", dicom_picture(4), PatientID="01", regions=scan)
+        write_dicom(folder / "b/IM 1", dicom_picture(5), PatientID="02")
+        picture(folder / "b/screenshot.png")
+        (folder / "labels.csv").write_text("patient_id,malignant\n01,1\n02,0\n")
+
+    return WRITERS | {"dicom": dicom}
+
+
+@pytest.fixture(scope="session")
+def hospitals():
+    return HOSPITALS
+
+
+@pytest.fixture(scope="session")
+def save_picture():
+    return picture
 
 
 @pytest.fixture
-def imported(tmp_path):
+def imported(writers, tmp_path):
     """Write a small data set, import it, and return the account and the cases."""
 
     def run(name: str) -> tuple[Import, object]:
-        source = tmp_path / name
+        source, out = tmp_path / name, tmp_path / "out"
         source.mkdir()
-        WRITERS[name](source)
-        done = import_pictures(FORMATS[name], source, tmp_path / "out")
+        writers[name](source)
+        done = import_pictures(FORMATS[name], source, out, hospital=HOSPITALS.get(name))
         return done, read_manifest(tmp_path / "out/manifest.csv").set_index("image_id")
 
     return run

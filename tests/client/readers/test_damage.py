@@ -1,20 +1,27 @@
-"""Whatever happens to a file, the import ends, or says what to mend."""
+"""Whatever happens to a file, import and check end with an account or say what to mend.
+
+The command line forgives any exception with a hint; here, the hint is the failure.
+"""
 
 import json
 import shutil
-from contextlib import suppress
+import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
+from thyroid_fl.client.cli import main
 from thyroid_fl.client.importing import import_pictures
 from thyroid_fl.client.readers import FORMATS
-from thyroid_fl.errors import ThyroidFLError
-from thyroid_fl.manifest import read_manifest
+from thyroid_fl.manifest import read_manifest, write_manifest
 
 # What a record may hold instead of what is expected.
 JSON = st.recursive(
@@ -26,62 +33,138 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-DAMAGE = st.lists(
-    st.tuples(
-        st.floats(0, 1, exclude_max=True),
-        st.one_of(
-            st.just(None),  # cut here
-            st.binary(min_size=0, max_size=3),
-            st.sampled_from([b'"', b"<", b">", b"&", b",", b"[", b"9999999999", b"-"]),
-        ),
-    ),
-    min_size=1,
-    max_size=4,
-)
+MANIFESTS = ("manifest.csv", "manifest.parquet")
+SUBJECTS = (*sorted(FORMATS), *MANIFESTS)
+SYNTAX = (b'"', b"'", b"<", b">", b"&", b",", b"[", b"]", b"{", b"\n", b"\r", b"\0",
+          b"-", b".", b"/", b"../", b"9999999999", b"1e999", b"nan", b" ", b"\xff",
+          "\u2028".encode())  # fmt: skip
+
+Rng = np.random.Generator
 
 
-def damaged(content: bytes, damage: list[tuple[float, bytes | None]]) -> bytes:
-    for place, new in damage:
-        start = int(place * len(content))
-        if new is None:
-            content = content[:start]
-        else:
-            content = content[:start] + new + content[start + len(new) :]
+def cut(content: bytes, rng: Rng) -> bytes:
+    return content[: rng.integers(len(content) + 1)]
+
+
+def flip(content: bytes, rng: Rng) -> bytes:
+    flipped = bytearray(content)
+    for bit in rng.integers(0, 8 * len(content), rng.integers(1, 9)) if content else ():
+        flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
+
+
+def overwrite(content: bytes, rng: Rng) -> bytes:
+    for _ in range(rng.integers(1, 4)):
+        new, start = rng.choice(SYNTAX), rng.integers(len(content) + 1)
+        end = start + rng.choice([0, len(new)])
+        content = content[:start] + new + content[end:]
     return content
 
 
+def repeat(content: bytes, rng: Rng) -> bytes:
+    """Copy a part, of whole lines where there are any, to another place."""
+    lines = content.splitlines(keepends=True)
+    start, place = rng.integers(len(lines) + 1, size=2)
+    part = lines[start : start + rng.integers(1, 4)]
+    return b"".join([*lines[:place], *part, *lines[place:]])
+
+
+def garbage(content: bytes, rng: Rng) -> bytes:
+    return rng.bytes(rng.integers(0, 300))
+
+
+WAYS: tuple[Callable[[bytes, Rng], bytes], ...] = (
+    cut, flip, overwrite, repeat, garbage
+)  # fmt: skip
+
+
+def damage(folder: Path, rng: Rng) -> None:
+    """Damage, swap, remove or replace by a folder one to three files."""
+    for _ in range(rng.integers(1, 4)):
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if not files:
+            return
+        # One list among many pictures is as likely as the pictures.
+        suffix = rng.choice(sorted({path.suffix for path in files}))
+        alike = [path for path in files if path.suffix == suffix]
+        path, other = alike[rng.integers(len(alike))], files[rng.integers(len(files))]
+        content, kind = path.read_bytes(), rng.integers(8)
+        if kind == 0 and path != other:
+            path.write_bytes(other.read_bytes())
+            other.write_bytes(content)
+        elif kind <= 1:
+            path.unlink()
+        elif kind == 2:
+            path.unlink()
+            path.mkdir()
+        else:
+            path.write_bytes(WAYS[kind - 3](content, rng))
+
+
 @pytest.fixture(scope="module")
-def sources(writers, tmp_path_factory):
+def sources(writers, hospitals, tmp_path_factory):
+    """Write every format, and a manifest with all kinds of columns."""
     folder = tmp_path_factory.mktemp("sources")
-    for name, write in writers.items():
+    for name in FORMATS:
         (folder / name).mkdir()
-        write(folder / name)
+        writers[name](folder / name)
+    for name in MANIFESTS:
+        import_pictures(FORMATS["tn3k"], folder / "tn3k", folder / name)
+        cases = read_manifest(folder / name / "manifest.csv")
+        (folder / name / "manifest.csv").unlink()
+        cases = cases.assign(age=45.5, sex="F", view="transverse", frame=3.0)
+        write_manifest(cases, folder / name / name)
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"folder", "busbra", "dicom"}))
-@settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(which=st.floats(0, 1, exclude_max=True), damage=DAMAGE)
-def test_damage_is_survived_or_named(name, sources, tmp_path_factory, which, damage):
-    folder = tmp_path_factory.mktemp("damaged")
-    shutil.copytree(sources / name, folder / "source")
-    files = sorted(path for path in (folder / "source").rglob("*") if path.is_file())
-    path = files[int(which * len(files))]
-    path.write_bytes(damaged(path.read_bytes(), damage))
+@pytest.fixture
+def spoil(sources, hospitals, tmp_path):
+    """Return a function that damages a copy of a subject and imports or checks it."""
 
-    with suppress(ThyroidFLError):
-        import_pictures(FORMATS[name], folder / "source", folder / "out")
+    def run(name: str, seed: int) -> None:
+        shutil.copytree(sources / name, tmp_path / "source")
+        damage(tmp_path / "source", np.random.default_rng([*name.encode(), seed]))
+        arguments = ["check", str(tmp_path / "source" / name)]
+        if name in FORMATS:
+            arguments = [
+                "import",
+                name,
+                str(tmp_path / "source"),
+                str(tmp_path / "out"),
+            ]
+            arguments += ["--hospital", hospitals[name]] if name in hospitals else []
 
-    if (folder / "out").exists():
-        read_manifest(folder / "out/manifest.csv")
-    left = {path.name for path in Path(folder).iterdir()}
-    assert left <= {"source", "out"}
-    shutil.rmtree(folder)
+        done = CliRunner().invoke(main, arguments)
+
+        assert done.exit_code in (0, 1, 2), (name, seed, done.exception)
+        assert "hint: --debug" not in done.stderr, (name, seed, done.stderr)
+        assert (done.exit_code == 2) == done.stderr.startswith("error: "), (name, seed)
+        assert (tmp_path / "out").exists() == (name in FORMATS and done.exit_code == 0)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left <= {"source", "out", "config"}, (name, seed, left)
+        if name in FORMATS and done.exit_code == 0:
+            read_manifest(tmp_path / "out/manifest.csv")
+            shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(tmp_path / "source")
+
+    return run
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_damage_is_survived_or_named(name, spoil):
+    for seed in range(5):
+        spoil(name, seed)
+
+
+@pytest.mark.slow
+def test_a_minute_of_damage_is_survived_or_named(spoil):
+    end = time.monotonic() + 60
+
+    for seed in count(5):
+        if time.monotonic() > end:
+            break
+        for name in SUBJECTS:
+            spoil(name, seed)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

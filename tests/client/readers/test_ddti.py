@@ -26,27 +26,29 @@ def account(notes):
 def test_ddti_quirks_are_mended_and_accounted_for(imported):
     done, cases = imported("ddti")
 
-    assert cases.index.tolist() == ["1_1", "1_2", "2_3", "3_1", "4_1", "5_1", "6_1"]
+    assert cases.index.tolist() == [
+        "1_1", "1_2", "2_3", "3_1", "4_1", "5_1", "6_1", "6_2"
+    ]  # fmt: skip
     assert cases["hospital"].unique().tolist() == ["DDTI"]
-    assert cases["patient_id"].tolist() == ["1", "1", "2", "3", "4", "5", "1"]
+    assert cases["patient_id"].tolist() == ["1", "1", "2", "3", "4", "5", "1", "1"]
     assert cases["malignant"].isna().all()  # TI-RADS is no pathology
-    assert cases["tirads"].dropna().tolist() == ["4a", "4a", "2", "5", "3"]
-    assert cases["sex"].dropna().tolist() == ["F", "F", "M", "F", "F"]
-    assert cases["age"].dropna().tolist() == [44, 44, 40, 30, 31]
+    assert cases["tirads"].dropna().tolist() == ["4a", "4a", "2", "5", "3", "3"]
+    assert cases["sex"].dropna().tolist() == ["F", "F", "M", "F", "F", "F"]
+    assert cases["age"].dropna().tolist() == [44, 44, 40, 30, 31, 31]
     assert cases.loc["1_1", "boxes"] == ((5, 5, 20, 20), (28, 20, 41, 33))
     assert cases.loc["4_1", "boxes"] == ((0, 0, 17, 17),)  # cut at the edge
     assert cases.loc["5_1", "boxes"] == ((5, 5, 27, 27),)  # one nodule, drawn twice
-    assert cases["mask"].isna().tolist() == [0, 1, 1, 1, 0, 0, 0]
+    assert cases["mask"].isna().tolist() == [0, 1, 1, 1, 0, 0, 0, 1]
     mended, left_out = account(done.mended), account(done.left_out)
     assert mended["the outlines are cut off or malformed; kept without"] == ("1_2",)
     nothing = "no nodule is outlined, which does not mean that there is none"
-    assert mended[nothing] == ("2_3", "3_1")
+    assert mended[nothing] == ("2_3", "3_1", "6_2")  # 6_2: around 64 pixels
     assert mended[UNITED] == ("5_1",)
     assert mended["an outline is cut at the edge of the picture"] == ("4_1",)
     assert mended["an arrow is ignored"] == ("1_1", "6_1")
     assert left_out == {
         "the XML of the case cannot be read": ("8", "9"),  # half a file; a bomb
-        "no readable XML marks the picture": ("8_1",),
+        "nothing in the source says what it shows": ("8_1.jpg",),
         "the picture is not there or cannot be drawn": ("7_1",),
     }
 

@@ -12,6 +12,7 @@ from thyroid_fl.client.readers.published import read_xml, rows_of
 from thyroid_fl.client.readers.result import Import
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.masks import read_mask
+from thyroid_fl.splits import official_folds
 
 
 def account(notes):
@@ -26,7 +27,10 @@ def test_busi_unites_masks_and_settles_contradictory_labels(imported, tmp_path):
     assert cases.loc["benign (3)", "boxes"] == ((5, 5, 15, 15), (15, 5, 25, 15))
     united = read_mask(tmp_path / "out" / cases.loc["benign (3)", "mask"])
     assert united.sum() == 20 * 10
-    assert mended["several masks, united"] == ("benign (3)", "benign (4)")
+    assert mended["several masks of one picture, united"] == (
+        "benign/benign (3)_mask.png", "benign/benign (3)_mask_1.png",
+        "benign/benign (4)_mask.png", "benign/benign (4)_mask_1.png",
+    )  # fmt: skip
     # Its second mask has another size.
     absent = "the mask is not there or cannot be drawn; kept without mask"
     assert mended[absent] == ("benign (4)",)
@@ -37,10 +41,13 @@ def test_busi_unites_masks_and_settles_contradictory_labels(imported, tmp_path):
     different = "an identical picture has another label"
     assert left_out[different] == ("malignant (2)",)
     assert mended[f"{different}; kept without malignant"] == ("benign (2)",)
-    assert left_out["a mask without a picture"] == ("benign (99)",)
+    assert left_out["a mask without a picture"] == ("benign/benign (99)_mask.png",)
+    empty = left_out["a normal picture has no nodule to outline"]
+    assert empty == ("normal/normal (1)_mask.png",)
 
 
-def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
+@pytest.mark.parametrize("suffix", ["_mask", ""])
+def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path, suffix):
     source = tmp_path / "busi"
     source.mkdir()
     writers["busi"](source)
@@ -48,11 +55,48 @@ def test_busi_is_read_with_images_and_masks_apart(writers, tmp_path):
         for path in sorted((source / kind).iterdir()):
             folder = path.parent / ("mask" if "_mask" in path.stem else "images")
             folder.mkdir(exist_ok=True)
-            path.rename(folder / path.name)
+            is_only = path.stem.endswith("_mask")
+            name = path.name.replace("_mask", suffix) if is_only else path.name
+            path.rename(folder / name)
 
     done = import_pictures(FORMATS["busi"], source, tmp_path / "out")
 
     assert done.rows["mask"].notna().tolist() == [1, 1, 1, 0, 0, 1, 0]
+
+
+def test_busi_is_read_without_any_mask(writers, tmp_path):
+    writers["busi"](tmp_path)
+    for path in tmp_path.rglob("*_mask*"):
+        path.unlink()
+
+    done = FORMATS["busi"](tmp_path)
+
+    assert done.rows["mask"].isna().all()
+    assert len(account(done.mended)["there is no mask"]) == 7
+
+
+@pytest.mark.parametrize("name", ["benign", "malignant"])
+def test_busi_is_read_from_a_folder_of_any_name(name, writers, tmp_path):
+    source = tmp_path / name
+    source.mkdir()
+    writers["busi"](source)
+
+    labels = FORMATS["busi"](source).rows["malignant"]
+
+    assert labels.fillna("-").tolist() == [*"00000", *"11", "-"]
+
+
+def test_a_folder_within_one_of_its_name_counts_once(writers, tmp_path):
+    writers["auitd"](tmp_path)
+    train = tmp_path / "dataset thyroid/train"
+    train.rename(tmp_path / "inner")
+    train.mkdir()
+    (tmp_path / "inner").rename(train / "train")
+
+    done = FORMATS["auitd"](tmp_path)
+
+    assert done.rows["split"].tolist() == ["train"] * 4 + ["test"] * 3
+    assert account(done.left_out).keys() == {"a copy of the picture beside it"}
 
 
 def test_tn3k_and_ddti_are_read_at_any_depth(writers, tmp_path):
@@ -80,11 +124,36 @@ def test_tn3k_keeps_its_sides_apart(imported):
     assert cases.loc["trainval-0000", "boxes"] == ((8, 8, 24, 24),)  # a JPEG's noise
     assert mended["there is no mask"] == ("test-0001",)
     assert mended["there is no label"] == ("trainval-0002",)
+    assert cases["split_1"].fillna("-").tolist() == ["train", "train", "val", "-", "-"]
+    assert cases["split_3"].fillna("-").tolist() == ["val", "val", "-", "-", "-"]
+    assert not {"split_2", "split_4"} & set(cases)
+    assert mended["a fold does not list it; it is on no side there"] == (
+        "trainval-0002",
+    )
     assert left_out == {
-        "a mask without a picture": ("trainval-0009",),
-        "TG3K outlines the gland, not a nodule": ("0000",),
+        "a list names it, but it is not there": ("test-0005", "trainval-0007"),
+        "a mask without a picture": ("tn3k/trainval-mask/0009.jpg",),
+        "TG3K outlines the gland, not a nodule": ("tg3k/thyroid-image/0000.jpg",),
         "an identical picture has another label": ("trainval-0003",),
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", '{"train": [0]}', '{"train": 1, "val": [2]}',
+             '{"train": ["0000"], "val": []}', '{"train": [0.5], "val": []}']
+)  # fmt: skip
+def test_a_fold_that_cannot_be_read_is_refused(writers, tmp_path, text):
+    writers["tn3k"](tmp_path)
+    (tmp_path / "tn3k/tn3k-trainval-fold2.json").write_text(text)
+
+    with pytest.raises(ManifestError, match=r"fold2\.json: cannot read the fold"):
+        FORMATS["tn3k"](tmp_path)
+
+
+def test_folds_that_were_tested_on_the_same_pictures_are_not_taken_for_folds(imported):
+    _, cases = imported("tn3k")
+
+    assert official_folds(cases.reset_index()) == []
 
 
 def test_what_two_sides_share_is_left_out_of_training(writers, tmp_path):
@@ -113,7 +182,12 @@ def test_tn5000_boxes_are_counted_from_0_and_within_the_picture(imported):
     label = mended["no annotation with a label can be read"]
     assert label == ("000004", "000005")
     assert left_out == {
-        "the picture is in no list of the split": ("000006",),
+        "the picture is in no list of the split": (
+            "TN5000_forReview/TN5000_forReview/JPEGImages/000006.jpg",
+        ),
+        "an annotation without a picture": (
+            "TN5000_forReview/TN5000_forReview/Annotations/000008.xml",
+        ),
         "the picture is not there or cannot be drawn": ("000007",),
     }
 
@@ -126,7 +200,10 @@ def test_tnui_tolerates_labels_without_a_picture(imported):
     assert cases["malignant"].fillna(-1).tolist() == [0, 1, -1, 1, 0]
     assert mended["there is no label"] == ("train-0012",)
     assert mended["there is no mask"] == ("train-0011",)
-    assert left_out == {"the picture is not there or cannot be drawn": ("train-10200",)}
+    assert left_out == {
+        "a mask without a picture": ("thyroid_data/train/masks/0013.png",),
+        "the picture is not there or cannot be drawn": ("train-10200",),
+    }
 
 
 def test_stanford_frames_are_drawn_and_grouped_by_nodule(imported, tmp_path):
@@ -144,6 +221,7 @@ def test_stanford_frames_are_drawn_and_grouped_by_nodule(imported, tmp_path):
         assert mask.mode == "1"
     empty = "the mask is unreadable, empty, grey or of another size; kept without mask"
     assert account(done.mended)[empty] == ("9-00005",)
+    assert account(done.left_out) == {"metadata.csv names it, but no frame": ("8",)}
 
 
 def test_thyroidxl_patients_come_from_records_or_names(imported):
@@ -151,16 +229,19 @@ def test_thyroidxl_patients_come_from_records_or_names(imported):
     mended, left_out = account(done.mended), account(done.left_out)
 
     assert cases["patient_id"].tolist() == [
-        "00000058", "00000058", "00000060", "00000061", "00000070"
+        "00000058", "00000058", "00000060", "00000061", "00000062", "00000070"
     ]  # fmt: skip
-    assert cases["malignant"].fillna(-1).tolist() == [1, 1, -1, -1, 0]
-    assert cases["tirads"].dropna().tolist() == ["5", "5"]  # 4 has no letter
-    assert cases["sex"].dropna().tolist() == ["F", "F"]
-    assert cases["split"].tolist() == ["train"] * 4 + ["test"]
+    assert cases["malignant"].fillna(-1).tolist() == [1, 1, -1, -1, 1, 0]
+    assert cases["tirads"].fillna("-").tolist() == [*"55--5-"]  # 4 has no letter
+    assert cases["sex"].fillna("-").tolist() == [*"FFM---"]
+    assert cases["split"].tolist() == ["train"] * 5 + ["test"]
     assert mended["there is no mask"] == ("00000058_B_1",)
     head = "no record names the picture; its patient is the head of its name"
     assert mended[head] == ("00000061_A_0",)
-    assert left_out == {"the picture is not there": ("00000060_B_1",)}
+    assert left_out == {
+        "the picture is not there": ("00000060_B_1",),
+        "a mask without a picture": ("train/masks/00000060_B_1.png",),
+    }
 
 
 def test_auitd_is_sorted_by_folders_in_any_case(imported):
@@ -170,11 +251,28 @@ def test_auitd_is_sorted_by_folders_in_any_case(imported):
     assert cases["split"].tolist() == ["train"] * 4 + ["test"] * 2
     assert account(done.left_out) == {
         "a copy of the picture beside it": (
-            "train/benign/a - Copy",
-            "test/Malignant/Tiroides4/c - Copy (2)",
+            "dataset thyroid/train/benign/a - Copy.jpg",
+            "dataset thyroid/test/Malignant/Tiroides4/c - Copy (2).jpg",
         ),
         "the picture cannot be read": ("test/Malignant/broken",),
     }
+
+
+@pytest.mark.parametrize("n_pixels", [64, 128, 224])
+def test_breastmnist_is_read_in_every_size(writers, tmp_path, n_pixels):
+    writers["breastmnist"](tmp_path)
+    path = tmp_path / "breastmnist.npz"
+    path.rename(tmp_path / f"breastmnist_{n_pixels}.npz")
+
+    assert len(FORMATS["breastmnist"](tmp_path).rows) == 8
+
+
+def test_two_sizes_of_breastmnist_are_refused(writers, tmp_path):
+    writers["breastmnist"](tmp_path)
+    shutil.copy(tmp_path / "breastmnist.npz", tmp_path / "breastmnist_64.npz")
+
+    with pytest.raises(ManifestError, match=r"expected one breastmnist\*\.npz; found"):
+        FORMATS["breastmnist"](tmp_path)
 
 
 def test_breastmnist_label_0_is_malignant(imported, tmp_path):
@@ -215,8 +313,8 @@ def test_progress_counts_drawings_and_checks(writers, tmp_path):
         progress=lambda done, total: told.append((done, total)),
     )
 
-    assert [done for done, _ in told] == list(range(1, 13))  # 4 masks, 8 pictures
-    assert {total for _, total in told} == {12}
+    assert [done for done, _ in told] == list(range(1, 14))  # 4 masks, 9 pictures
+    assert {total for _, total in told} == {13}
 
 
 def test_nothing_is_drawn_outside_the_import(tmp_path):

@@ -1,4 +1,4 @@
-"""Readers and the import: the published formats, all their quirks, all or nothing."""
+"""BUS-BRA and a plain folder: every quirk, and all or nothing."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from thyroid_fl.client.importing import import_pictures
 from thyroid_fl.client.readers import FORMATS, busbra, folder
@@ -14,63 +13,18 @@ from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.manifest import read_manifest
 from thyroid_fl.splits import official_folds, split_cases
 
-REAL = Path(__file__).parents[2] / "../shared/data/busbra"
+REAL = Path(__file__).parents[3] / "../shared/data/busbra"
 needs_busbra = pytest.mark.skipif(
     not REAL.is_dir(), reason="the real BUS-BRA is not beside the repository"
 )
 
 
-def save(path: Path, size: tuple[int, int], *boxes: tuple[int, ...]) -> None:
-    """Save a mask (1 bit, as published) with these boxes, or a grey picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not boxes:
-        noise = np.random.default_rng([*path.name.encode()]).integers(
-            0, 255, size[::-1]
-        )
-        Image.fromarray(noise.astype(np.uint8)).save(path)
-        return
-    mask = np.zeros(size[::-1], bool)
-    for x0, y0, x1, y1 in boxes:
-        mask[y0:y1, x0:x1] = True
-    Image.fromarray(mask).save(path)
-
-
 @pytest.fixture
-def published(tmp_path):
-    """Write a small BUS-BRA: a split nodule, a wrong width, no mask, no picture."""
-    source = tmp_path / "BUSBRA"
-    rows = [
-        # ID, Case, Pathology, Device, Width, Height, BBOX, kFold
-        ("0001-l", 1, "malignant", "GE Logiq 7 @10-14MHz", 60, 50, "[11,6,19,9]", 1),
-        ("0001-r", 1, "malignant", "GE Logiq 7 @10-14MHz", 61, 50, "[1,1,9,9]", 1),
-        ("0002-s", 2, "benign", "U-Systems @10-14MHz", 60, 50, "[91,24,103,79]", 2),
-        ("0003-s", 3, "benign", "Toshiba Aplio 300 @12-14 MHz", 60, 50, "[1,2,3,4]", 3),
-        ("0004-s", 4, "benign", "GE Logiq 5 @10-12MHz", 60, 50, "[5,6,9,9]", 4),
-    ]
-    table = pd.DataFrame(
-        [
-            [f"bus_{n}", case, "fibroadenoma", path, 4, device, w, h, "left", box]
-            for n, case, path, device, w, h, box, _ in rows
-        ],
-        columns=[
-            "ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width",
-            "Height", "Side", "BBOX",
-        ],
-    )  # fmt: skip
-    folds = pd.DataFrame({"ID": table["ID"], "Pathology": table["Pathology"]})
-    folds["kFold"] = [row[-1] for row in rows]
-    for k in range(1, 6):
-        valid = pd.Series([k % 2, 1, 0, 1, 0])
-        folds[f"valid_{k}"] = valid.astype(object).mask(folds["kFold"] == k, "NaN")
-    source.mkdir()
-    table.to_csv(source / "bus_data.csv", index=False)
-    folds.to_csv(source / "5-fold-cv.csv", index=False)
-    for n, *_ in rows[:-1]:
-        save(source / f"Images/bus_{n}.png", (60, 50))
-    save(source / "Masks/mask_0001-l.png", (60, 50), (10, 5, 20, 15), (25, 8, 30, 15))
-    save(source / "Masks/mask_0001-r.png", (60, 50), (0, 0, 10, 10))
-    save(source / "Masks/mask_0002-s.png", (60, 50), (5, 5, 8, 8), (8, 8, 12, 12))
-    return source
+def published(writers, tmp_path):
+    """Write a small BUS-BRA."""
+    (tmp_path / "BUSBRA").mkdir()
+    writers["busbra"](tmp_path / "BUSBRA")
+    return tmp_path / "BUSBRA"
 
 
 def test_busbra_quirks_are_mended_and_accounted_for(published, tmp_path):
@@ -100,12 +54,14 @@ def test_busbra_quirks_are_mended_and_accounted_for(published, tmp_path):
     assert [note.image_ids for note in done.mended] == [
         ("bus_0001-r",), ("bus_0003-s",), ("bus_0001-r",)
     ]  # fmt: skip
-    assert [note.image_ids for note in done.left_out] == [("bus_0004-s",)]
+    assert [note.image_ids for note in done.left_out] == [
+        ("bus_0004-s",), ("Masks/mask_0004-s.png",)
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_used_of_a_published_set_is_left_out(published, tmp_path):
     (published / "Images/bus_0001-r.png").write_bytes(b"no picture")
-    save(published / "Masks/mask_0002-s.png", (9, 9), (1, 1, 5, 5))
+    (published / "Masks/mask_0002-s.png").write_bytes(b"no mask")
 
     done = import_pictures(FORMATS["busbra"], published, tmp_path / "out")
 
@@ -131,6 +87,14 @@ def test_busbra_without_its_tables_is_refused(published, file):
     (published / file).unlink()
 
     with pytest.raises(ManifestError, match=f"{file}: cannot read the table"):
+        busbra.read(published)
+
+
+def test_a_picture_in_two_folds_is_refused(published):
+    path = published / "5-fold-cv.csv"
+    path.write_text(path.read_text() + "bus_0001-l,benign,2,1,NaN,1,1,1\n")
+
+    with pytest.raises(ManifestError, match=r"5-fold-cv\.csv: ID bus_0001-l has two"):
         busbra.read(published)
 
 
@@ -174,19 +138,11 @@ def test_the_real_busbra_is_read_whole(tmp_path):
 
 
 @pytest.fixture
-def plain(tmp_path):
+def plain(writers, tmp_path):
     """Write a folder of three pictures, one mask and one CSV."""
-    source = tmp_path / "plain"
-    for name in ("x/1.png", "y/1.png", "y/2.png"):
-        save(source / name, (40, 30))
-    save(source / "masks/m.png", (40, 30), (3, 4, 13, 24))
-    (source / "list.csv").write_text(
-        "image_id,patient_id,image,mask,malignant,age\n"
-        "a,1,x/1.png,masks/m.png,1,44\n"
-        "b,1,y/1.png,,1,44\n"
-        "c,2,y/2.png,,,\n"
-    )
-    return source
+    (tmp_path / "plain").mkdir()
+    writers["folder"](tmp_path / "plain")
+    return tmp_path / "plain"
 
 
 def test_a_plain_folder_becomes_a_manifest(plain, tmp_path):
