@@ -268,7 +268,7 @@ def test_weights_of_a_densenet_serve_the_fpn(tmp_path):
     assert loaded.encoder.features.conv0.weight.shape == (64, 1, 7, 7)
 
 
-def test_the_detector_asks_nobody_and_takes_no_threads_away(tmp_path):
+def test_the_detector_leaves_the_process_as_it_is(tmp_path):
     """In a process of its own: under pytest ultralytics keeps quiet anyway."""
     script = """
 import sys
@@ -286,6 +286,8 @@ images, boxes = torch.rand(2, 1, 64, 64), torch.tensor([[[5.0, 5, 30, 30]]] * 2)
 batch = Batch(images=images, malignant=torch.zeros(2), boxes=boxes)
 TASKS["detection"].loss(model(images), batch).backward()
 assert torch.get_num_threads() == 2, torch.get_num_threads()
+from PIL import Image
+assert Image.open.__module__ == "PIL.Image", Image.open
 """
     home = tmp_path / "home"
     home.mkdir()

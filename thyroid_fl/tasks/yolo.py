@@ -1,7 +1,8 @@
 """YOLOv5u from ultralytics, as one module with one tensor out, its loss and its boxes.
 
 Import it where it is needed only: it imports ultralytics, which would otherwise look
-for a network, write settings and take away threads; here it may do none of that.
+for a network, write settings, take away threads and open every picture of the process;
+here it may do none of that.
 """
 
 import os
@@ -10,6 +11,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
@@ -20,12 +22,16 @@ os.environ["YOLO_VERBOSE"] = "0"
 os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 _home = tempfile.TemporaryDirectory(prefix="thyroid-fl-ultralytics-")
 os.environ["YOLO_CONFIG_DIR"] = _home.name
+_pillows_own = Image.open
 
 from ultralytics.cfg import YAML  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel  # noqa: E402
 from ultralytics.utils.checks import check_yaml  # noqa: E402
 from ultralytics.utils.loss import v8DetectionLoss  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
+
+# Theirs asks for a package where Pillow says that a file is no picture.
+Image.open = _pillows_own
 
 STRIDES = (8, 16, 32)
 BINS = 16  # of the distribution over which the head gives each side of a box
