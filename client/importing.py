@@ -104,7 +104,7 @@ def _with_hospital(found: Import, hospital: str | None) -> pd.DataFrame:
         raise ConfigError(
             "--hospital: the source names its hospitals itself; leave the option out"
         )
-    if hospital is None and not is_named and found.is_published:
+    if hospital is None and not is_named and found.is_lenient:
         raise ConfigError(
             "--hospital: the source names no hospital; name the one that all pictures "
             "come from with --hospital NAME"
@@ -152,7 +152,7 @@ def _checked(
     seen = inspect_pictures(cases.assign(**located), source, progress)
     files = located.map(lambda path: source / path, na_action="ignore")
     faults = seen.faults
-    if found.is_published:
+    if found.is_lenient:
         found, faults = mend(found, files, seen), []
         _refuse_nothing(found)
     faults = manifest_faults(found.rows, source, drawn) + faults

@@ -1,4 +1,4 @@
-"""What an import does with the faults of a published data set: no user can mend it.
+"""What an import does with faults that its user cannot mend (`Import.is_lenient`).
 
 What cannot be used is left out and listed. Pictures that are (nearly) the same come to
 one patient, so that no split tears them apart.

@@ -56,7 +56,7 @@ def read(source: Path) -> Import:
             ),
         ),
         left_out=(of_files("a copy of the picture beside it", copies, source),),
-        is_published=True,
+        is_lenient=True,
     )
 
 

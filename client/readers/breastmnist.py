@@ -62,7 +62,7 @@ def read(source: Path) -> Import:
         table=found[0],
         mended=(patients_unknown(table),),
         drawn=drawn,
-        is_published=True,
+        is_lenient=True,
     )
 
 

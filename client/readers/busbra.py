@@ -52,7 +52,7 @@ def read(source: Path) -> Import:
             Note.of("no mask; box taken from BBOX", rows[present & ~masked]),
         ),
         left_out=(Note.of("picture is not in Images", rows[~present]),),
-        is_published=True,
+        is_lenient=True,
     )
 
 

@@ -84,7 +84,7 @@ def read(source: Path) -> Import:
             of_files("a mask without a picture", orphans, source),
         ),
         drawn=drawn,
-        is_published=True,
+        is_lenient=True,
     )
 
 

@@ -87,7 +87,7 @@ def read(source: Path) -> Import:
         ),
         left_out=as_notes(left_out),
         drawn=drawn,
-        is_published=True,
+        is_lenient=True,
     )
 
 

@@ -61,7 +61,7 @@ def read(source: Path) -> Import:
         warned=as_notes(doubts),
         left_out=(*left_out, thinned),
         drawn=drawn,
-        is_published=True,  # as there, nobody can mend the files
+        is_lenient=True,  # nobody can mend what a scanner wrote
     )
     return _labelled(found, labels)
 

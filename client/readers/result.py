@@ -42,6 +42,6 @@ class Import:
     drawn: Mapping[str, Callable[[], Image.Image]] = field(default_factory=dict)
     """By path in `rows`: draws a picture, or a mask of mode "1", that is no file of the
     source. May raise `UNREADABLE`. The path ends in .png."""
-    is_published: bool = False
+    is_lenient: bool = False
     """Whether what cannot be used is left out instead of refused: of a published
     data set, or of what a scanner wrote, the user cannot mend it."""

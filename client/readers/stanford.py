@@ -78,7 +78,7 @@ def read(source: Path) -> Import:
             Note("metadata.csv names it, but no frame", tuple(frameless), "nodule"),
         ),
         drawn=drawn,
-        is_published=True,
+        is_lenient=True,
     )
 
 

@@ -75,7 +75,7 @@ def read(source: Path) -> Import:
             Note("the picture is not there", tuple(absent)),
             without_picture(outlined, table),
         ),
-        is_published=True,
+        is_lenient=True,
     )
 
 

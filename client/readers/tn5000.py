@@ -69,7 +69,7 @@ def read(source: Path) -> Import:
             of_files("the picture is in no list of the split", unlisted, source),
             of_files("an annotation without a picture", orphans, source),
         ),
-        is_published=True,
+        is_lenient=True,
     )
 
 

@@ -44,7 +44,7 @@ def read(source: Path) -> Import:
             without(table, "malignant", "there is no label"),
         ),
         left_out=(without_picture(masks, table),),
-        is_published=True,
+        is_lenient=True,
     )
 
 

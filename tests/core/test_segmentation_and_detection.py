@@ -268,7 +268,7 @@ def test_weights_of_a_densenet_serve_the_fpn(tmp_path):
     assert loaded.encoder.features.conv0.weight.shape == (64, 1, 7, 7)
 
 
-def test_the_detector_asks_nobody_and_takes_no_threads_away(tmp_path):
+def test_the_detector_leaves_the_process_as_it_is(tmp_path):
     """In a process of its own: under pytest ultralytics keeps quiet anyway."""
     script = """
 import sys

@@ -32,6 +32,7 @@ with warnings.catch_warnings():
     from ultralytics.utils.checks import check_yaml
     from ultralytics.utils.loss import v8DetectionLoss
     from ultralytics.utils.tal import dist2bbox, make_anchors
+# Theirs asks for a package where Pillow says that a file is no picture.
 Image.open, torch.save = _changed[:2]
 np.set_printoptions(**_changed[2])
 torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]

@@ -331,7 +331,7 @@ def test_nothing_is_drawn_outside_the_import(tmp_path):
             rows_of(rows, folder, "H", "pictures"),
             folder,
             drawn=dict.fromkeys(paths, lambda: Image.new("L", (9, 9))),
-            is_published=True,
+            is_lenient=True,
         )
 
     with pytest.raises(ManifestError, match="no picture is left, because the"):
