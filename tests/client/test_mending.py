@@ -96,7 +96,7 @@ def test_warnings_leave_nothing_out_and_change_nothing():
     warnings = [Fault(2, "image", "text"), Fault(3, "mask", "x"), Fault(4, "boxes", "")]
 
     done = mend(
-        Import(rows, Path("source"), is_published=True),
+        Import(rows, Path("source"), is_lenient=True),
         files,
         replace(seen(PICTURES[:3]), warnings=warnings),
     )
