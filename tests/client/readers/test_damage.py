@@ -122,30 +122,26 @@ def spoil(sources, hospitals, tmp_path):
     """Return a function that damages a copy of a subject and imports or checks it."""
 
     def run(name: str, seed: int) -> None:
-        shutil.copytree(sources / name, tmp_path / "source")
-        damage(tmp_path / "source", np.random.default_rng([*name.encode(), seed]))
-        arguments = ["check", str(tmp_path / "source" / name)]
+        source, out = tmp_path / "source", tmp_path / "out"
+        shutil.copytree(sources / name, source)
+        damage(source, np.random.default_rng([*name.encode(), seed]))
+        command = ["check", source / name]
         if name in FORMATS:
-            arguments = [
-                "import",
-                name,
-                str(tmp_path / "source"),
-                str(tmp_path / "out"),
-            ]
-            arguments += ["--hospital", hospitals[name]] if name in hospitals else []
+            named = ["--hospital", hospitals[name]] if name in hospitals else []
+            command = ["import", name, source, out, *named]
 
-        done = CliRunner().invoke(main, arguments)
+        done = CliRunner().invoke(main, [str(part) for part in command])
 
         assert done.exit_code in (0, 1, 2), (name, seed, done.exception)
         assert "hint: --debug" not in done.stderr, (name, seed, done.stderr)
         assert (done.exit_code == 2) == done.stderr.startswith("error: "), (name, seed)
-        assert (tmp_path / "out").exists() == (name in FORMATS and done.exit_code == 0)
+        assert out.exists() == (name in FORMATS and done.exit_code == 0), (name, seed)
         left = {path.name for path in tmp_path.iterdir()}
         assert left <= {"source", "out", "config"}, (name, seed, left)
-        if name in FORMATS and done.exit_code == 0:
-            read_manifest(tmp_path / "out/manifest.csv")
-            shutil.rmtree(tmp_path / "out")
-        shutil.rmtree(tmp_path / "source")
+        if out.exists():
+            read_manifest(out / "manifest.csv")
+            shutil.rmtree(out)
+        shutil.rmtree(source)
 
     return run
 
