@@ -69,7 +69,8 @@ def read(source: Path) -> Import:
 def _arrays(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return images (N, H, W) and labels (N,) of each side."""
     try:
-        with np.load(path) as file:
+        # numpy leaves a broken file open.
+        with path.open("rb") as opened, np.load(opened) as file:
             sides = {
                 side: (file[f"{side}_images"], file[f"{side}_labels"].ravel())
                 for side in SPLITS

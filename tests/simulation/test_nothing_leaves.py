@@ -180,7 +180,7 @@ def test_training_tells_no_name_and_shows_no_picture(task, archives, federate):
     assert places(seen) >= {
         "to train", "from train", "to evaluate", "from evaluate", "log", "printed",
         "file model.safetensors", "file MODEL_CARD.md", "file history.csv",
-        "file checkpoint/checkpoint.json",
+        "file checkpoint/checkpoint.json", "file participation.csv",
     }  # fmt: skip
     assert sum(where.startswith("from train") for where in seen) == 2
     assert not any(where.startswith("error") for where in seen)
@@ -210,10 +210,12 @@ def edit(archive: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+LEFT_OUT = {"picture": "aufnahmen-*/*", "mask": "umrisse-*/*"}
 ERRORS = {
-    "broken picture": lambda archive: first(archive, "auf*/*").write_bytes(b"\x89PNG"),
+    "broken pictures": lambda archive: [
+        path.write_bytes(b"\x89PNG") for path in archive.glob("aufnahmen-*/*")
+    ],
     "absent picture": lambda archive: first(archive, "auf*/*").unlink(),
-    "broken mask": lambda archive: first(archive, "umr*/*").write_bytes(b"\x89PNG"),
     "binary manifest": lambda archive: (archive / "manifest.csv").write_bytes(b"\xff"),
     "absent manifest": lambda archive: (archive / "manifest.csv").unlink(),
     "wrong cell": lambda archive: edit(archive, ",MRN-Prax-8150,", ",MRN-Prax-8150 ,"),
@@ -248,19 +250,28 @@ def check_error(kind, caplog, archives, seen, alone) -> None:
     assert found(seen, archives) == found(alone, archives) == []
 
 
-@pytest.mark.parametrize(
-    ("ask", "error"),
-    [*(("training", error) for error in ERRORS),
-     *(("summary", error) for error in ERRORS if error != "broken mask")],
-)  # fmt: skip
+@pytest.mark.parametrize("files", LEFT_OUT.values(), ids=LEFT_OUT)
+@pytest.mark.parametrize("ask", ["training", "summary"])
+def test_what_a_hospital_leaves_out_tells_no_name(
+    ask, files, archives, spoilt, federate
+):
+    bad = spoilt(lambda archive: first(archive, files).write_bytes(b"\x89PNG"))
+
+    seen = federate([archives[0], bad], ask=ask, task="segmentation")
+
+    assert not any(where.startswith("error from") for where in seen)
+    assert found(seen, archives) == []
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("ask", ["training", "summary"])
 def test_an_error_of_a_hospital_tells_no_name(
     ask, error, archives, spoilt, federate, caplog
 ):
     bad = spoilt(ERRORS[error])
-    task = "segmentation" if error == "broken mask" else "classification"
 
-    seen = federate([archives[0], bad], ask=ask, task=task)
-    alone = federate([bad], ask=ask, task=task)
+    seen = federate([archives[0], bad], ask=ask)
+    alone = federate([bad], ask=ask)
 
     check_error("ManifestError", caplog, archives, seen, alone)
 
