@@ -34,13 +34,20 @@ TASK = TASKS["classification"]
 
 @pytest.fixture
 def cases():
-    """Bright pictures are malignant: learnable in a few steps."""
+    """Bright squares, the larger ones malignant: learnable in a few steps."""
     rng = np.random.default_rng(1)
     malignant = rng.integers(0, 2, 48)
-    pixels = rng.integers(0, 100, (48, 64, 64)) + 100 * malignant[:, None, None]
+    sides, corners = 20 + 12 * malignant, rng.integers(4, 28, (48, 2))
+    boxes = np.hstack([corners, corners + sides[:, None]])
+    masks = np.zeros((48, 64, 64), np.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = 1
+    pixels = rng.integers(0, 100, masks.shape) + 150 * masks
     return Cases(
         pixels=torch.from_numpy(pixels.astype(np.uint8)).to(CUDA),
         malignant=torch.from_numpy(malignant).to(CUDA),
+        masks=torch.from_numpy(masks).to(CUDA),
+        boxes=torch.from_numpy(boxes[:, None].astype(np.float32)).to(CUDA),
     )
 
 
@@ -61,19 +68,23 @@ def test_cuda_is_what_auto_takes():
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
-def test_the_loop_learns(cases, precision):
-    study = make_study(precision=precision)
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [("classification", "auc"), ("segmentation", "dice"), ("detection", "iou")],
+)
+def test_the_loop_learns(cases, task, metric, precision):
+    study = make_study(task=task, precision=precision)
     model = place(build_model(study), CUDA)
-    optimizer = make_optimizer(model, study, 1e-3, 0.0)
+    optimizer = make_optimizer(model, study, 2e-3, 0.0)
 
-    update = local_update(model, TASK, batches(cases, 8), optimizer, study)
+    update = local_update(model, TASKS[task], batches(cases, 20), optimizer, study)
 
     rows = np.arange(48)
     site = Site(name="H", cases=cases, train=rows, val=rows)
     found = validate(model, site, study)
-    assert update.n_steps == 24
+    assert update.n_steps == 60
     assert found["loss"] < update.loss
-    assert found["auc-sum"] / found["auc-n"] > 0.95
+    assert found[f"{metric}-sum"] / found[f"{metric}-n"] > 0.7
 
 
 def test_auto_is_bf16_where_the_device_has_it():
