@@ -126,7 +126,8 @@ def test_a_mask_comes_back_to_its_own_grid(tmp_path, size, region):
 
 def test_nothing_found_has_dice_0_and_no_distance(tmp_path):
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(tmp_path / "m.png")
-    case = {"mask": "m.png", "crop": (0, 0, 64, 64), "left": 0, "top": 0}
+    case = {"mask": "m.png", "crop": (0, 0, 64, 64)}
+    case |= {"scale": 1.0, "left": 0, "top": 0}
 
     table = SEGMENTATION.tabulate(
         np.zeros((1, 64, 64), np.float32),

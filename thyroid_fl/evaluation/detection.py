@@ -76,18 +76,16 @@ def comparison_rows(predictions: pd.DataFrame) -> Iterator[Row]:
     hospital.
     """
     cases = test_cases(predictions)
-    for test_set, by_model in _by_test_set(cases):
-        place = {"test_set": test_set, "hospital": "all"}
-        for names, first, second in pairs(list(by_model)):
-            for row in _differences(by_model[first], by_model[second]):
-                yield {**names, **place, **row}
-    singles = {model.trained_on for model in models_of(cases) if model.arm == "single"}
-    for hospital in sorted(singles):
-        here = cases[cases["hospital"] == hospital]
-        for test_set, by_model in _by_test_set(here):
+    alone = {model.trained_on for model in models_of(cases) if model.arm == "single"}
+    parts = {"all": cases}
+    for name in sorted(alone):
+        compared = cases[(cases["arm"] == "federated") | (cases["trained_on"] == name)]
+        parts[name] = compared[compared["hospital"] == name]
+    for hospital, part in parts.items():
+        for test_set, by_model in _by_test_set(part):
             place = {"test_set": test_set, "hospital": hospital}
             for names, first, second in pairs(list(by_model)):
-                if second.trained_on == hospital:
+                if hospital in ("all", second.trained_on):
                     for row in _differences(by_model[first], by_model[second]):
                         yield {**names, **place, **row}
 

@@ -140,13 +140,12 @@ def on_own_grid(
 
     Args:
         square: the map.
-        case: has the pixel store's transform: crop, left, top.
+        case: has the pixel store's transform: crop, scale, left, top.
         shape: of the picture.
     """
     x0, y0, x1, y1 = case.crop
     left, top = case.left, case.top
-    scale = len(square) / max(x1 - x0, y1 - y0)
-    width, height = (max(1, round(side * scale)) for side in (x1 - x0, y1 - y0))
+    width, height = (max(1, round(side * case.scale)) for side in (x1 - x0, y1 - y0))
     inner = Image.fromarray(square[top : top + height, left : left + width])
     whole = np.zeros(shape, np.float32)
     inner = inner.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
