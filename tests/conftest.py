@@ -1,4 +1,7 @@
-"""A small federation that every folder's tests may use."""
+"""What every folder's tests may use: a small federation, and how a page is read."""
+
+from collections import Counter
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -38,3 +41,32 @@ def small_manifest(tmp_path_factory):
             )
     write_manifest(pd.DataFrame(rows), folder / "manifest.csv")
     return folder / "manifest.csv"
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, attributes and visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="session")
+def read_page():
+    """Return a function from HTML to its `Page`."""
+    return Page

@@ -3,8 +3,6 @@
 import base64
 import io
 import re
-from collections import Counter
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -17,29 +15,6 @@ from thyroid_fl.client.page import MOST_SHOWN, write_page
 from thyroid_fl.columns import as_cases
 
 HOSTILE = "<script>alert(1)</script> & S\u00f6hne"
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags, attributes and visible text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, name: str) -> list[str]:
-        return [value for key, value in self.attributes if key == name]
 
 
 @pytest.fixture
@@ -75,8 +50,8 @@ def written(folder) -> str:
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
-def test_nothing_is_asked_from_outside_the_file(folder):
-    page = Page(html := written(folder))
+def test_nothing_is_asked_from_outside_the_file(folder, read_page):
+    page = read_page(html := written(folder))
 
     assert all(link[0] == "#" or link == "data:," for link in page.values("href"))
     assert all(s.startswith("data:image/jpeg;base64,") for s in page.values("src"))
@@ -88,8 +63,8 @@ def test_nothing_is_asked_from_outside_the_file(folder):
     assert "default-src 'none'" in html
 
 
-def test_it_says_that_it_must_not_leave_the_hospital(folder):
-    page = Page(written(folder))
+def test_it_says_that_it_must_not_leave_the_hospital(folder, read_page):
+    page = read_page(written(folder))
 
     assert (
         "This page shows patients' pictures. It must not leave the hospital."
@@ -120,10 +95,10 @@ def test_a_failed_write_leaves_the_old_page(folder, monkeypatch):
     assert (folder / "page.html").read_text() == "an older page"
 
 
-def test_hostile_names_stay_text(folder):
+def test_hostile_names_stay_text(folder, read_page):
     edit(folder, 3, image_id='"><img src=x onerror=alert(1)>', age="<b>")
 
-    page = Page(html := written(folder))
+    page = read_page(html := written(folder))
 
     assert "<script>" not in html
     assert "onerror" not in [name for name, _ in page.attributes]
@@ -131,11 +106,11 @@ def test_hostile_names_stay_text(folder):
     assert "age is '<b>'" in page.text
 
 
-def test_every_fault_and_warning_is_on_it_the_many_folded_away(folder):
+def test_every_fault_and_warning_is_on_it_the_many_folded_away(folder, read_page):
     for line in range(2, 2 + MOST_SHOWN + 3):
         edit(folder, line, age="999")
 
-    page = Page(written(folder))
+    page = read_page(written(folder))
 
     assert "23 faults, no warnings" in page.text
     assert "3 further faults" in page.text
@@ -144,11 +119,13 @@ def test_every_fault_and_warning_is_on_it_the_many_folded_away(folder):
         assert f"manifest.csv line {line}: age is '999'" in page.text
 
 
-def test_pictures_that_are_named_are_shown_and_unreadable_ones_are_not(folder):
+def test_pictures_that_are_named_are_shown_and_unreadable_ones_are_not(
+    folder, read_page
+):
     edit(folder, 4, boxes="[[90, 70, 140, 110]]")
     (folder / "3.png").write_text("no picture")
 
-    page = Page(written(folder))
+    page = read_page(written(folder))
 
     assert "Some of the pictures that are named" in page.text
     named = page.text.split("Patients A", 1)[0].split("that are named", 1)[1]

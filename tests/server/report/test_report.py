@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,40 +16,17 @@ FIGURES = (
 )  # fmt: skip
 
 
-class Page(HTMLParser):
-    """What a browser would see: tags, attributes and visible text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, name: str) -> list[str]:
-        return [value for key, value in self.attributes if key == name]
-
-
 @pytest.fixture(scope="module")
 def html(study_folder: Path) -> str:
     return write_report(study_folder).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def page(html: str) -> Page:
-    return Page(html)
+def page(html: str, read_page):
+    return read_page(html)
 
 
-def test_nothing_is_asked_from_outside_the_file(html: str, page: Page):
+def test_nothing_is_asked_from_outside_the_file(html: str, page):
     links = page.values("href") + page.values("xlink:href")
     assert all(link.startswith("#") or link == "data:," for link in links)
     for tag in ("script", "img", "iframe", "object", "embed", "base"):
@@ -61,7 +37,7 @@ def test_nothing_is_asked_from_outside_the_file(html: str, page: Page):
 
 
 def test_every_figure_is_in_the_file_and_beside_it_with_its_numbers(
-    page: Page, study_folder: Path
+    page, study_folder: Path
 ):
     folder = study_folder / "figures" / "classification"
     assert page.tags["svg"] == page.tags["figure"] == len(FIGURES)
@@ -70,7 +46,7 @@ def test_every_figure_is_in_the_file_and_beside_it_with_its_numbers(
             assert (folder / f"{name}.{ending}").exists()
 
 
-def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(page: Page, html: str):
+def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(page, html: str):
     ids = Counter(page.values("id"))
     assert [name for name, n in ids.items() if n > 1] == []
     inner = [link for link in page.values("href") + page.values("xlink:href")]
@@ -78,12 +54,12 @@ def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(page: Page, htm
     assert {link[1:] for link in inner if link.startswith("#")} <= set(ids)
 
 
-def test_a_hostile_hospital_name_stays_text(html: str, page: Page):
+def test_a_hostile_hospital_name_stays_text(html: str, page):
     assert "<script>" not in html
     assert "H003 <script>alert(1)</script> & Söhne alone (matched)" in page.text
 
 
-def test_it_says_what_the_terminal_says(page: Page, study_folder: Path):
+def test_it_says_what_the_terminal_says(page, study_folder: Path):
     run = read_run(study_folder)
 
     for sentence in headlines(run.comparisons):
@@ -92,7 +68,7 @@ def test_it_says_what_the_terminal_says(page: Page, study_folder: Path):
         assert cell in page.text
 
 
-def test_synthetic_pictures_small_preset_and_bayes_auc_are_named(page: Page):
+def test_synthetic_pictures_small_preset_and_bayes_auc_are_named(page):
     assert "Synthetic pictures." in page.text
     assert "nothing clinical follows" in page.text
     assert "They are not the paper's size" in page.text
@@ -101,7 +77,7 @@ def test_synthetic_pictures_small_preset_and_bayes_auc_are_named(page: Page):
 
 
 def test_real_data_with_a_random_split_is_no_external_validation(
-    write_study: Callable[..., Path],
+    write_study: Callable[..., Path], read_page
 ):
     folder = write_study(
         "real",
@@ -111,7 +87,7 @@ def test_real_data_with_a_random_split_is_no_external_validation(
         provenance={"cohort": None, "bayes_auc": None},
     )
 
-    text = Page(write_report(folder).read_text(encoding="utf-8")).text
+    text = read_page(write_report(folder).read_text(encoding="utf-8")).text
 
     assert "known hospitals only" in text
     assert "it is no external validation" in text
@@ -122,7 +98,7 @@ def test_real_data_with_a_random_split_is_no_external_validation(
     assert "One seed" in text
 
 
-def test_settings_and_provenance_can_be_read(page: Page, study_folder: Path):
+def test_settings_and_provenance_can_be_read(page, study_folder: Path):
     run = read_run(study_folder)
 
     assert run.provenance["manifest_sha256"] in page.text
