@@ -111,6 +111,8 @@ def _cut_off(tags: Dataset, file: BinaryIO, n_bytes: int) -> str | None:
         return "it has no pixel data"
     if syntax.is_encapsulated:
         n_items, starts = parse_fragments(file)  # the first is a table of offsets
+        if any(_has_empty_box(file, start + 8) for start in starts[1:]):
+            return "its pixel data is damaged"
         file.seek(starts[-1] + 4)
         (length,) = struct.unpack("<L", file.read(4))
         is_whole = file.tell() + length <= n_bytes and n_items > n_frames(tags)
@@ -120,3 +122,22 @@ def _cut_off(tags: Dataset, file: BinaryIO, n_bytes: int) -> str | None:
         needed = tags.Rows * tags.Columns * n_samples * n_frames(tags)
         is_whole = needed * tags.BitsAllocated // 8 <= n_bytes - file.tell()
     return None if is_whole else "its pixel data is cut off"
+
+
+def _has_empty_box(file: BinaryIO, start: int) -> bool:
+    """Return whether a JPEG 2000 file's boxes stand still: pydicom would never end.
+
+    Boxes are a length, their own 8 bytes included, and a type (ISO/IEC 15444-1, I.4).
+    """
+    file.seek(start)
+    if file.read(8) != b"\0\0\0\x0cjP  ":
+        return False  # the bare codestream, as PS3.5 A.4.4 has it
+    start += 12
+    while True:
+        file.seek(start)
+        length, kind = struct.unpack(">L4s", file.read(8).ljust(8, b"\xff"))
+        if kind in (b"jp2c", b"\xff" * 4):  # the codestream, or the file's end
+            return False
+        if length == 0:
+            return True
+        start += length

@@ -1,5 +1,6 @@
 """Small DICOM files, faithful to what scanners write."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
 PICTURE, CLIP = "1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1"
+UIDS = count(10**6)  # of one length: what damage hits is the same in every run
 
 
 def speckle(seed: int, size: tuple[int, int] = (80, 64)) -> np.ndarray:
@@ -57,7 +59,7 @@ def write(
     shape = pixels.shape[:-1] if n_samples == 3 else pixels.shape
     usual = {
         "SOPClassUID": CLIP if len(shape) == 3 else PICTURE,
-        "SOPInstanceUID": generate_uid(),
+        "SOPInstanceUID": f"1.2.826.0.1.{next(UIDS)}",
         "StudyInstanceUID": "1.2.826.0.1.77",
         "Modality": "US",
         "Manufacturer": "GE Healthcare ",
@@ -88,7 +90,7 @@ def write(
     tagged.file_meta = FileMetaDataset()
     tagged.file_meta.TransferSyntaxUID = syntax
     tagged.file_meta.MediaStorageSOPClassUID = tagged.SOPClassUID
-    tagged.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    tagged.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.{next(UIDS)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     dcmwrite(path, tagged, enforce_file_format=True)
     return path

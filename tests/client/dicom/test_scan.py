@@ -215,6 +215,19 @@ def test_other_files_are_named(write_dicom, dicom_picture, tmp_path):
     assert read_scan(tmp_path) == "it is damaged or cannot be opened"
 
 
+def test_boxes_without_length_are_damage(write_dicom, dicom_picture, tmp_path):
+    Image.fromarray(dicom_picture(1)).save(tmp_path / "one", "JPEG2000")
+    whole = (tmp_path / "one").read_bytes()  # signature, then boxes: ftyp, jp2h, jp2c
+    endless = whole[:12] + bytes(4) + whole[16:]
+
+    stored = {"pixels": dicom_picture(1), "syntax": JPEG2000Lossless}
+    good = write_dicom(tmp_path / "good", frames=[whole], **stored)
+    bad = write_dicom(tmp_path / "bad", frames=[endless], **stored)
+
+    assert isinstance(read_scan(good), Scan)
+    assert read_scan(bad) == "its pixel data is damaged"
+
+
 def test_no_damage_raises_anything_but_os_error(
     write_dicom, dicom_picture, dicom_region, tmp_path
 ):
