@@ -3,6 +3,7 @@
 ThyroidFLError          what the user can mend; a command line ends with exit code 2
 ├── ConfigError         a setting of the study or of a command
 ├── ManifestError       the table of pictures, the pictures, or a split of them
+├── PolicyError         a request that a hospital's policy refuses
 └── RoundError          a round of the federation
 
 Every message says what is wrong, where, and what to do.
@@ -19,6 +20,13 @@ class ConfigError(ThyroidFLError):
 
 class ManifestError(ThyroidFLError):
     """The manifest, a picture that it names, or a split of it cannot be used."""
+
+
+class PolicyError(ThyroidFLError):
+    """A hospital refuses what the centre asks; its text may be shown to the centre.
+
+    It names settings and limits only: no path, no patient.
+    """
 
 
 class RoundError(ThyroidFLError):

@@ -79,6 +79,13 @@ class Study:
     """FedProx: weight of the pull towards the global model (Li et al. 2020)."""
     server_learning_rate: float = 0.01
     """FedAdam: the centre's learning rate (Reddi et al. 2021)."""
+    download: Literal["fp32", "bf16"] = "fp32"
+    """The model on its way to the hospitals; bf16 halves it and rounds it to 8 bits."""
+    upload: Literal["fp32", "bf16", "int8"] = "fp32"
+    """The model on its way back: fp32 as it is, else its difference from what was sent;
+    what rounding cuts off is added in the hospital's next round (error feedback)."""
+    participation: float = 1.0
+    """Share of the connected hospitals that train in a round, drawn anew each round."""
     select_by: str = "loss"
     """Validation metric that chooses the best round; ``last`` takes the last."""
     seed: int = 1
@@ -230,6 +237,10 @@ def _check_ranges(study: Study) -> None:
     for name in ("learning_rate", "server_learning_rate", "round_deadline_s"):
         if not getattr(study, name) > 0:
             raise ConfigError(f"{name} is {getattr(study, name)}; expected more than 0")
+    if not 0 < study.participation <= 1:
+        raise ConfigError(
+            f"participation is {study.participation}; expected more than 0, at most 1"
+        )
     if study.norm != "weight" and study.image_px < 64:
         raise ConfigError(
             f"image_px is {study.image_px} with norm = {study.norm!r}: below 64 px too "

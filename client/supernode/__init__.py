@@ -1,0 +1,1 @@
+"""A hospital's connection to the centre."""
