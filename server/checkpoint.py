@@ -6,8 +6,6 @@ one step, so that a kill at any point leaves the files of one round or of the ne
 """
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +13,10 @@ from flwr.app import ArrayRecord
 from safetensors.numpy import load_file, save_file
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.files import write_whole
+from thyroid_fl.packing import Arrays
 from thyroid_fl.settings import Study
-from thyroid_fl.strategies.arrays import Arrays, arrays_of_record, record_of
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 
 Row = dict[str, float]
 
@@ -29,6 +29,8 @@ them, or (device) only by rounding."""
 class Progress:
     """How far a study has come: what the next round needs, and what is shown."""
 
+    study_id: str
+    """By which the hospitals know the study again."""
     last_round: int
     """The last finished round; 0: only the initial model was validated."""
     best_round: int
@@ -56,6 +58,7 @@ def save_progress(out: Path, study: Study, progress: Progress) -> None:
     write_whole(state, lambda path: save_file(progress.strategy_state, path))
     text = json.dumps(
         {
+            "study_id": progress.study_id,
             "last_round": progress.last_round,
             "best_round": progress.best_round,
             "history": progress.history,
@@ -89,6 +92,7 @@ def load_progress(out: Path, study: Study) -> Progress | None:
     _check_same(out, saved["study"], json.loads(study.to_json()))
     arrays = load_file(model_file(out, saved["last_round"]))
     return Progress(
+        study_id=saved["study_id"],
         last_round=saved["last_round"],
         best_round=saved["best_round"],
         history=tuple(saved["history"]),
@@ -101,20 +105,6 @@ def load_progress(out: Path, study: Study) -> Progress | None:
 def model_file(out: Path, server_round: int) -> Path:
     """Return where a round's model is kept, if it is the last or the best."""
     return out / "checkpoint" / f"model-{server_round:04d}.safetensors"
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, onto the disk, and put it in place in one step.
-
-    Args:
-        path: the file; it is as before until it is complete.
-        write: writes the path that it is given.
-    """
-    unfinished = path.with_name(path.name + ".tmp")
-    write(unfinished)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def _state_file(out: Path, server_round: int) -> Path:

@@ -8,7 +8,8 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 
 import thyroid_fl
-from thyroid_fl.server.checkpoint import Progress, model_file, write_whole
+from thyroid_fl.files import write_whole
+from thyroid_fl.server.checkpoint import Progress, model_file
 from thyroid_fl.settings import Study
 
 CARD = """\

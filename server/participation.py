@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from flwr.app import ConfigRecord, RecordDict
 
-from thyroid_fl.server.checkpoint import write_whole
+from thyroid_fl.files import write_whole
 from thyroid_fl.strategies.replies import MOST_EXAMPLES, Tally
 
 FILE = "participation.csv"

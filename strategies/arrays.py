@@ -11,7 +11,10 @@ from flwr.app import Array, ArrayRecord
 from flwr.common.constant import SType
 from numpy.typing import NDArray
 
-Arrays = dict[str, NDArray[Any]]
+from thyroid_fl.packing import Arrays, Encoding, Shapes, pack, unpack
+
+PACKED = "thyroid-fl packed model"
+"""Serialisation type of the one array that holds a whole model."""
 
 
 def record_of(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
@@ -26,6 +29,29 @@ def record_of(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
 def arrays_of_record(record: ArrayRecord) -> Arrays:
     """Return read-only views of a record's arrays, by name, in the record's order."""
     return {name: read_array(array) for name, array in record.items()}
+
+
+def packed_record(
+    arrays: Mapping[str, NDArray[Any]], encoding: Encoding
+) -> ArrayRecord:
+    """Return a whole model as one array, see `thyroid_fl.packing`."""
+    content = pack(arrays, encoding)
+    whole = Array(dtype=encoding, shape=(len(content),), stype=PACKED, data=content)
+    return ArrayRecord({"model": whole})
+
+
+def unpacked(record: ArrayRecord, encoding: Encoding, shapes: Shapes) -> Arrays:
+    """Return the arrays of `packed_record`.
+
+    Raises:
+        ValueError: it is of another model or encoding, or damaged.
+    """
+    if record.keys() != {"model"} or record["model"].stype != PACKED:
+        raise ValueError("it holds no packed model")
+    whole = record["model"]
+    if whole.dtype != encoding:
+        raise ValueError(f"it is packed as {whole.dtype!r}; expected {encoding}")
+    return unpack(whole.data, encoding, shapes)
 
 
 def read_array(array: Array) -> NDArray[Any]:

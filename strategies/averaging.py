@@ -12,7 +12,6 @@ import numpy as np
 from flwr.app import MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from thyroid_fl.strategies.arrays import Arrays
 
 logger = logging.getLogger(__name__)
 

@@ -25,8 +25,9 @@ from flwr.serverapp import strategy
 from flwr.serverapp.exception import AggregationError
 from numpy.typing import NDArray
 
+from thyroid_fl.packing import Arrays
 from thyroid_fl.settings import Study
-from thyroid_fl.strategies.arrays import Arrays, arrays_of_record, record_of
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.strategies.fedavg import FedAvg
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -75,7 +76,7 @@ class FedAdam(FedAvg, strategy.FedAdam):
 
     def state_dict(self) -> Arrays:
         """Return the moments and the number of updates so far, for a checkpoint."""
-        return {
+        return super().state_dict() | {
             "n_updates": np.array(self.n_updates),
             **{f"m/{name}": m for name, m in (self.m_t or {}).items()},
             **{f"v/{name}": v for name, v in (self.v_t or {}).items()},
@@ -83,6 +84,7 @@ class FedAdam(FedAvg, strategy.FedAdam):
 
     def load_state_dict(self, state: Arrays) -> None:
         """Continue from what `state_dict` returned."""
+        super().load_state_dict(state)
         self.n_updates = int(state["n_updates"])
         self.m_t = {k[2:]: a for k, a in state.items() if k.startswith("m/")}
         self.v_t = {k[2:]: a for k, a in state.items() if k.startswith("v/")}

@@ -2,20 +2,25 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
-from thyroid_fl.strategies.arrays import Arrays, read_array
+from thyroid_fl.packing import Arrays
+from thyroid_fl.strategies.arrays import read_array
 
 logger = logging.getLogger(__name__)
 
 MOST_EXAMPLES = 1e9
 """A hospital that claims more examples than this is left out."""
 
+LARGEST_NORM = 10.0
+"""A model whose norm is this many times the usual one is left out."""
+
+Read = Callable[[ArrayRecord], Arrays]
 Model = dict[str, tuple[tuple[int, ...], bool | None]]
 """Name of an array -> its shape, and whether it is averaged (None: not yet known)."""
 
@@ -34,6 +39,8 @@ class Tally:
     """Nodes that had no examples: no fault, but nothing to add."""
     left_out: dict[int, str] = field(default_factory=dict)
     """Nodes with a faulty reply, and the fault."""
+    norms: list[float] = field(default_factory=list)
+    """L2 norms of the models that count."""
 
 
 class UnusableReplyError(Exception):
@@ -57,6 +64,8 @@ def usable(
     tally: Tally,
     *,
     model: Model | None = None,
+    read: Read | None = None,
+    usual_norm: float = inf,
     with_arrays: bool = True,
 ) -> Iterator[tuple[float, Arrays]]:
     """Yield weight and arrays of the replies that can be averaged; fill the tally.
@@ -67,16 +76,20 @@ def usable(
         tally: gets every reply's fate; a fault is logged with its node.
         model: names and shapes that a reply must have. Where it is not known: those
             that most replies in a list have, or those of the first reply in a stream.
+        read: gives the arrays of a packed record, or raises ValueError; None: they
+            come one by one, as Flower has them.
+        usual_norm: a model with a norm above `LARGEST_NORM` times this is left out.
         with_arrays: False for evaluation; the arrays are then empty.
     """
-    if with_arrays and model is None and isinstance(replies, Sequence):
+    if with_arrays and model is None and read is None and isinstance(replies, Sequence):
         model = _most_common_model(replies)
     for reply in replies:
         node = reply.metadata.src_node_id
         try:
             content = _content(reply)
             n = _weight(content, weighted_by_key)
-            arrays = _arrays(content, model) if with_arrays and n else {}
+            arrays = _arrays(content, model, read) if with_arrays and n else {}
+            norm = _norm(arrays, LARGEST_NORM * usual_norm)
         except UnusableReplyError as fault:
             tally.left_out[node] = str(fault)
             logger.warning("node %d is left out: %s", node, fault)
@@ -90,6 +103,7 @@ def usable(
             model = _model(arrays)
         tally.used.append(node)
         tally.n_examples += n
+        tally.norms.append(norm)
         del reply, content  # only the arrays' bytes live on, until they are added
         yield n, arrays
         del arrays
@@ -113,7 +127,9 @@ def _weight(content: RecordDict, key: str) -> float:
     return float(n)
 
 
-def _arrays(content: RecordDict, model: Model | None) -> Arrays:
+def _arrays(
+    content: RecordDict, model: Model | None, read: Read | None = None
+) -> Arrays:
     """Return all arrays of a reply, or raise: a reply counts whole or not at all."""
     # Not `content.array_records`: what it returns is part of a reference cycle, which
     # would keep the reply's arrays until the garbage collector comes round.
@@ -121,6 +137,11 @@ def _arrays(content: RecordDict, model: Model | None) -> Arrays:
     if len(records) != 1:
         raise UnusableReplyError(f"it has {len(records)} array records, not one")
     (record,) = records
+    if read is not None:
+        try:
+            return read(record)
+        except ValueError as error:
+            raise UnusableReplyError(f"its model cannot be used: {error}") from error
     if model is None:
         model = {name: (tuple(array.shape), None) for name, array in record.items()}
     if record.keys() != model.keys():
@@ -141,9 +162,27 @@ def _arrays(content: RecordDict, model: Model | None) -> Arrays:
             )
         if is_averaged is not None and is_averaged != is_float:
             raise UnusableReplyError(f"array {name!r} has type {array.dtype}")
-        if is_float and not np.isfinite(array).all():
-            raise UnusableReplyError(f"array {name!r} has numbers that are not finite")
     return arrays
+
+
+def _norm(arrays: Arrays, largest: float) -> float:
+    """Return the L2 norm of the floating-point arrays; raise if it cannot be right."""
+    squares = 0.0
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.inexact):
+            flat = array.ravel()
+            square = float(np.vdot(flat, flat).real)
+            if not isfinite(square) and not np.isfinite(array).all():
+                raise UnusableReplyError(
+                    f"array {name!r} has numbers that are not finite"
+                )
+            squares += square
+    norm = float(np.sqrt(squares))
+    if norm > largest:
+        raise UnusableReplyError(
+            f"its model has norm {norm:.4g}; expected at most {largest:.4g}"
+        )
+    return norm
 
 
 def _without_arrays(content: RecordDict) -> RecordDict:

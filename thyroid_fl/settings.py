@@ -241,6 +241,12 @@ def _check_ranges(study: Study) -> None:
         raise ConfigError(
             f"participation is {study.participation}; expected more than 0, at most 1"
         )
+    if study.strategy == "fedbn" and study.norm != "batch":
+        raise ConfigError(
+            f"strategy is 'fedbn' with norm = {study.norm!r}: without BatchNorm there "
+            "are no layers that could stay in the hospitals; set norm = 'batch', or "
+            "strategy = 'fedavg'"
+        )
     if study.norm != "weight" and study.image_px < 64:
         raise ConfigError(
             f"image_px is {study.image_px} with norm = {study.norm!r}: below 64 px too "

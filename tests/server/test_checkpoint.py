@@ -11,7 +11,8 @@ from flwr.clientapp import ClientApp
 from safetensors.numpy import load_file
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.checkpoint import Progress, write_whole
+from thyroid_fl.files import write_whole
+from thyroid_fl.server.checkpoint import Progress
 
 Run = Callable[..., Progress]
 MakeApp = Callable[..., ClientApp]

@@ -12,6 +12,7 @@ from torch import nn
 from thyroid_fl.settings import Study
 from thyroid_fl.tasks.classification import CLASSIFICATION
 from thyroid_fl.tasks.detection import DETECTION
+from thyroid_fl.tasks.norm import batch_norm_names
 from thyroid_fl.tasks.segmentation import SEGMENTATION
 from thyroid_fl.tasks.task import Task
 
@@ -21,7 +22,7 @@ TASKS: Final[dict[str, Task]] = {
     "classification": CLASSIFICATION,
 }
 
-__all__ = ["TASKS", "Task", "build_model"]
+__all__ = ["TASKS", "Task", "build_model", "local_names"]
 
 
 def build_model(study: Study) -> nn.Module:
@@ -35,3 +36,8 @@ def build_model(study: Study) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(study.seed)  # the CPU's alone
         return TASKS[study.task].build(study)
+
+
+def local_names(model: nn.Module, study: Study) -> tuple[str, ...]:
+    """Return the names of the arrays that stay in the hospitals: FedBN's layers."""
+    return batch_norm_names(model) if study.strategy == "fedbn" else ()

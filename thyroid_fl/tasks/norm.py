@@ -73,6 +73,17 @@ def with_norm(model: nn.Module, norm: Literal["batch", "group", "weight"]) -> nn
     return model
 
 
+def batch_norm_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of all BatchNorm layers' floating-point arrays."""
+    return tuple(
+        f"{layer_name}.{name}"
+        for layer_name, layer in model.named_modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        for name, tensor in layer.state_dict().items()
+        if tensor.is_floating_point()
+    )
+
+
 def _group_norm(layer: nn.BatchNorm2d) -> nn.GroupNorm:
     channels = layer.num_features
     groups = max(

@@ -1,0 +1,53 @@
+"""FedBN (Li et al. 2021): each hospital keeps its own BatchNorm layers.
+
+Their weights, biases and running statistics never leave the hospital and are not
+averaged; the rest is as in FedAvg. So there is no model for a new hospital: it has no
+layers of its own. What the centre sends of them are the initial ones, with which a
+hospital begins.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Self
+
+from flwr.app import ArrayRecord, Message, MetricRecord
+
+from thyroid_fl.packing import Arrays
+from thyroid_fl.settings import Study
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.strategies.fedavg import FedAvg
+
+
+class FedBN(FedAvg):
+    """FedAvg over all arrays but those that stay in the hospitals.
+
+    Args:
+        local_names: the arrays that stay, for a study `thyroid_fl.tasks.local_names`.
+        keywords: as FedAvg.
+    """
+
+    def __init__(self, *, local_names: Collection[str], **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.local_names = frozenset(local_names)
+
+    @classmethod
+    def from_study(cls, study: Study, **keywords: Any) -> Self:
+        """Return the strategy for the BatchNorm layers of the study's model."""
+        from thyroid_fl.tasks import build_model, local_names  # torch: only if needed
+
+        names = local_names(build_model(study), study)
+        return super().from_study(study, local_names=names, **keywords)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return the mean of what is shared, and the rest as it was."""
+        record, metrics = super().aggregate_train(server_round, replies)
+        if record is None:
+            return None, metrics
+        mean = arrays_of_record(record)
+        # In the model's order, which tells a packed model's arrays apart.
+        current = self._current or mean
+        return record_of({n: mean.get(n, a) for n, a in current.items()}), metrics
+
+    def _expected(self, current: Arrays) -> Arrays:
+        return {n: a for n, a in current.items() if n not in self.local_names}
