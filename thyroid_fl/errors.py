@@ -1,6 +1,7 @@
 """What can go wrong, as one tree.
 
 ThyroidFLError          what the user can mend; a command line ends with exit code 2
+├── AuditError          a hospital's audit log is not what was written
 ├── ConfigError         a setting of the study or of a command
 ├── ManifestError       the table of pictures, the pictures, or a split of them
 ├── PolicyError         a request that a hospital's policy refuses
@@ -12,6 +13,10 @@ Every message says what is wrong, where, and what to do.
 
 class ThyroidFLError(Exception):
     """An error that the user can mend; its text says how."""
+
+
+class AuditError(ThyroidFLError):
+    """A hospital's audit log was changed, or cannot be continued."""
 
 
 class ConfigError(ThyroidFLError):
