@@ -9,15 +9,16 @@ noop_app = ClientApp()
 @noop_app.train()
 def train(message: Message, context: Context) -> Message:
     del context
-    content = {"arrays": message.content["arrays"], **_one_case()}
-    return Message(RecordDict(content), reply_to=message)
+    return _reply(message, "arrays", "request")
 
 
 @noop_app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     del context
-    return Message(RecordDict(_one_case()), reply_to=message)
+    return _reply(message, "request")
 
 
-def _one_case() -> dict[str, MetricRecord]:
-    return {"metrics": MetricRecord({"num-examples": 1.0, "loss": 0.5})}
+def _reply(message: Message, *kept: str) -> Message:
+    metrics = MetricRecord({"num-examples": 1.0, "loss": 0.5})
+    records = {name: message.content[name] for name in kept}
+    return Message(RecordDict(records | {"metrics": metrics}), reply_to=message)

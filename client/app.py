@@ -1,91 +1,116 @@
 """The ClientApp: it only translates messages.
 
-Messages (Flower's record keys):
-    train: ``arrays`` and ``config`` (learning-rate, server-round, proximal-mu) ->
-        ``arrays``, ``metrics`` (num-examples, train-loss, n-steps) and ``counts`` of
-        the hospital's pictures (n-registered, n-readable, n-usable, n-used).
+Messages (Flower's record keys); every one has, and every reply repeats, ``request``
+(see `thyroid_fl.requests`), and a model travels packed (see `thyroid_fl.packing`):
+    train: ``arrays`` and ``config`` (learning-rate, proximal-mu) -> ``arrays``,
+        ``metrics`` (num-examples, train-loss, n-steps) and ``counts`` of the hospital's
+        pictures (n-registered, n-readable, n-usable, n-used).
     evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
     query.summary: nothing -> ``summary`` (counts; see `thyroid_fl.summary`).
 """
 
-import logging
 import zlib
-from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
 import torch
-from flwr.app import (
-    ArrayRecord,
-    ConfigRecord,
-    Context,
-    Message,
-    MetricRecord,
-    RecordDict,
-)
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
+from flwr.app import RecordDict as Records
 from flwr.clientapp import ClientApp
 from torch import nn
 
 from thyroid_fl.batches import training_batches
+from thyroid_fl.client.answering import Answer, Asked, answering
 from thyroid_fl.client.inference import validate
-from thyroid_fl.client.site import Site, open_site
+from thyroid_fl.client.state import load_state, save_state, study_folder
 from thyroid_fl.client.summary import site_summary
-from thyroid_fl.client.training import local_update, make_optimizer
-from thyroid_fl.devices import choose_device, place, set_threads
-from thyroid_fl.settings import Study, study_from
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.client.training import LocalUpdate, local_update, make_optimizer
+from thyroid_fl.devices import choose_device, place
+from thyroid_fl.packing import Arrays, shapes_of
+from thyroid_fl.settings import Study
+from thyroid_fl.strategies.arrays import packed_record, unpacked
 from thyroid_fl.summary import QUERY
-from thyroid_fl.tasks import TASKS, build_model
-from thyroid_fl.weights import load_arrays, views_of
+from thyroid_fl.tasks import TASKS, build_model, local_names
+from thyroid_fl.weights import load_arrays, model_shapes, views_of
 
 app = ClientApp()
-log = logging.getLogger(__name__)
 
-Handler = Callable[[Study, Site, RecordDict], RecordDict]
 MODEL_FIELDS = ("task", "preset", "image_px", "norm", "device")
-
-
-def answering(handler: Handler) -> Callable[[Message, Context], Message]:
-    """Open what a message asks for, call the handler, and wrap its records.
-
-    An exception's text may hold a path or a patient: it stays in this hospital's log,
-    and the centre sees only the exception's kind.
-    """
-
-    @wraps(handler)
-    def answer(message: Message, context: Context) -> Message:
-        try:
-            study = study_from(str(context.run_config.get("study", "")))
-            set_threads(study.threads)
-            site = open_site(study, context.node_config)
-            records = handler(study, site, message.content)
-        except Exception as error:
-            log.exception("a request of the centre failed")
-            raise RuntimeError(
-                f"{type(error).__name__} in the hospital; its own log says more"
-            ) from None
-        return Message(records, reply_to=message)
-
-    return answer
+LAYER, CUT_OFF = "layer/", "cut-off/"
+"""What a hospital's state holds: layers that stay, and what rounding cut off."""
 
 
 @app.train()
 @answering
-def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
+def train(asked: Asked) -> Answer:
     """Train on the site's cases and return the weights; no cases, no weights."""
+    site = asked.site
     counts = ConfigRecord({k.replace("_", "-"): n for k, n in site.counts.items()})
     counts["n-used"] = len(site.train)
     if not len(site.train):
-        return _reply({"num-examples": 0.0}, counts=counts, arrays=ArrayRecord())
-    model, config = _global_model(study, asked), asked["config"]
+        metrics = MetricRecord({"num-examples": 0.0})
+        return Answer(
+            records=Records(
+                {"arrays": ArrayRecord(), "metrics": metrics, "counts": counts}
+            )
+        )
+    state = _state(asked, asked.request.server_round - 1)
+    model, received = _global_model(asked, state)
+    done = _train(model, asked)
+    metrics = MetricRecord(
+        {
+            "num-examples": float(len(site.train)),
+            "train-loss": done.loss,
+            "n-steps": float(done.n_steps),
+        }
+    )
+    record, arrays = _update(asked, model, received, state)
+    return Answer(
+        records=Records({"arrays": record, "metrics": metrics, "counts": counts}),
+        arrays=arrays,
+    )
+
+
+@app.evaluate()
+@answering
+def evaluate(asked: Asked) -> Answer:
+    """Return the loss and the task's sums over the site's validation cases."""
+    n = len(asked.site.val)
+    metrics = {"num-examples": float(n)}
+    if n:
+        state = _state(asked, asked.request.server_round)
+        model, _ = _global_model(asked, state)
+        metrics |= validate(model, asked.site, asked.study)
+    return Answer(records=Records({"metrics": MetricRecord(dict(metrics))}))
+
+
+@app.query(QUERY)
+def summary(message: Message, context: Context) -> Message:
+    """Tell counts of the site's patients and pictures, none below its own minimum."""
+
+    def told(asked: Asked) -> Answer:
+        records = site_summary(asked.study, asked.site.name, asked.node_config)
+        return Answer(records=records)
+
+    return answering(told)(message, context)
+
+
+def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:
+    """Return the seed of one hospital's batches and augmentation in one round."""
+    return np.random.SeedSequence([seed, server_round, zlib.crc32(hospital.encode())])
+
+
+def _train(model: nn.Module, asked: Asked) -> LocalUpdate:
+    """Train the model on the site's cases for one round."""
+    study, site, config = asked.study, asked.site, asked.content["config"]
     optimizer = make_optimizer(
         model,
         study,
         float(config["learning-rate"]),  # type: ignore[arg-type]
         float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
     )
-    seed = round_seed(study.seed, int(config["server-round"]), site.name)  # type: ignore[arg-type]
+    seed = round_seed(study.seed, asked.request.server_round, site.name)
     batches = training_batches(
         site.cases,
         site.train,
@@ -99,54 +124,59 @@ def train(study: Study, site: Site, asked: RecordDict) -> RecordDict:
     # Dropout draws from the device's global generator.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        update = local_update(model, TASKS[study.task], batches, optimizer, study)
-    arrays = record_of(views_of(model))
-    metrics = {
-        "num-examples": float(len(site.train)),
-        "train-loss": update.loss,
-        "n-steps": float(update.n_steps),
-    }
-    return _reply(metrics, counts=counts, arrays=arrays)
+        return local_update(model, TASKS[study.task], batches, optimizer, study)
 
 
-@app.evaluate()
-@answering
-def evaluate(study: Study, site: Site, asked: RecordDict) -> RecordDict:
-    """Return the loss and the task's sums over the site's validation cases."""
-    if not len(site.val):
-        return _reply({"num-examples": 0.0})
-    model = _global_model(study, asked)
-    metrics = {"num-examples": float(len(site.val))}
-    return _reply(metrics | validate(model, site, study))
+def _update(
+    asked: Asked, model: nn.Module, received: Arrays, state: Arrays
+) -> tuple[ArrayRecord, Arrays]:
+    """Return what leaves of the trained model, packed and array by array.
+
+    The layers that stay, and what rounding cuts off, go into the hospital's state.
+    """
+    study = asked.study
+    trained = views_of(model)
+    local = local_names(model, study)
+    kept: Arrays = {LAYER + name: trained[name] for name in local}
+    arrays: Arrays = {n: a for n, a in trained.items() if n not in local}
+    if study.upload != "fp32":
+        # Error feedback: what was cut off last time is sent with this change.
+        arrays = {
+            n: a - received[n] + state.get(CUT_OFF + n, np.float32(0))
+            for n, a in arrays.items()
+        }
+    record = packed_record(arrays, study.upload)
+    if study.upload != "fp32":
+        arrives = unpacked(record, study.upload, shapes_of(arrays))
+        kept |= {CUT_OFF + n: a - arrives[n] for n, a in arrays.items()}
+    if kept:
+        request = asked.request
+        folder = study_folder(asked.states, request.study_id)
+        save_state(folder, request.server_round, kept, request.best_round)
+    return record, arrays
 
 
-@app.query(QUERY)
-def summary(message: Message, context: Context) -> Message:
-    """Tell counts of the site's patients and pictures, none below its own minimum."""
-
-    def told(study: Study, site: Site, asked: RecordDict) -> RecordDict:
-        return site_summary(study, site.name, context.node_config)
-
-    return answering(told)(message, context)
+def _state(asked: Asked, until_round: int) -> Arrays:
+    """Return what this hospital kept of the study; empty where nothing is kept."""
+    return load_state(study_folder(asked.states, asked.request.study_id), until_round)
 
 
-def round_seed(seed: int, server_round: int, hospital: str) -> np.random.SeedSequence:
-    """Return the seed of one hospital's batches and augmentation in one round."""
-    return np.random.SeedSequence([seed, server_round, zlib.crc32(hospital.encode())])
+def _global_model(asked: Asked, state: Arrays) -> tuple[nn.Module, Arrays]:
+    """Return this process's model with the centre's weights, and these weights.
 
-
-def _reply(
-    metrics: dict[str, float], **records: ArrayRecord | ConfigRecord
-) -> RecordDict:
-    return RecordDict({"metrics": MetricRecord(dict(metrics)), **records})
-
-
-def _global_model(study: Study, asked: RecordDict) -> nn.Module:
-    """Return this process's model of the study with the weights of the centre."""
+    Layers of the hospital's own, if it keeps any, take the place of the centre's.
+    """
+    study = asked.study
     model = _built(Study(**{name: getattr(study, name) for name in MODEL_FIELDS}))
-    received = cast(ArrayRecord, asked["arrays"])
-    load_arrays(model, arrays_of_record(received))
-    return model
+    record = cast(ArrayRecord, asked.content["arrays"])
+    received = unpacked(record, study.download, model_shapes(model))
+    own = {
+        name.removeprefix(LAYER): array
+        for name, array in state.items()
+        if name.startswith(LAYER)
+    }
+    load_arrays(model, received | own)
+    return model, received
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.rounds import run_rounds
 from thyroid_fl.settings import study_from
 from thyroid_fl.strategies import make_strategy
@@ -33,13 +34,14 @@ def main(grid: Grid, context: Context) -> None:
     if ask not in ("training", "summary"):
         raise ConfigError(f"ask is {ask!r}; expected training or summary")
     _log_to_stderr()
+    hospitals = Hospitals(grid=grid, study=study, names=lambda: {})
     if ask == "summary":
         from thyroid_fl.server.summary import summarise
 
-        summarise(grid, study, out)
+        summarise(hospitals, out)
         return
     initial = record_of(views_of(build_model(study)))
-    run_rounds(grid, study, make_strategy(study), initial, out)
+    run_rounds(hospitals, make_strategy(study), initial, out)
 
 
 def _log_to_stderr() -> None:

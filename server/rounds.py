@@ -8,16 +8,17 @@ checkpoint after each round from which the study goes on as if it had not stoppe
 import logging
 import math
 import time
+import uuid
 from pathlib import Path
 
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
-from flwr.serverapp import Grid
 
 from thyroid_fl.errors import ConfigError, RoundError
+from thyroid_fl.requests import Request
 from thyroid_fl.server.checkpoint import Progress, Row, load_progress, save_progress
-from thyroid_fl.server.hospitals import by_reason, connected, replies
+from thyroid_fl.server.hospitals import Hospitals, by_reason, connected, replies
 from thyroid_fl.server.model import write_model
-from thyroid_fl.server.participation import add_round
+from thyroid_fl.server.participation import add_round, add_trips
 from thyroid_fl.settings import Study
 from thyroid_fl.strategies import FedAvg
 
@@ -28,19 +29,18 @@ COUNTS = ("n_val_hospitals", "n_val_failed", "n_val_examples")
 
 
 def run_rounds(
-    grid: Grid, study: Study, strategy: FedAvg, initial: ArrayRecord, out: Path
+    hospitals: Hospitals, strategy: FedAvg, initial: ArrayRecord, out: Path
 ) -> Progress:
     """Train to the study's last round and write the best model; return the progress.
 
     Where the folder already holds rounds of this study, it goes on after the last one.
 
     Args:
-        grid: the hospitals.
-        study: the settings.
+        hospitals: whom to ask, for which study.
         strategy: averages the hospitals' models.
         initial: the model at the start; not used where a study is continued.
         out: gets ``checkpoint/``, ``model.safetensors``, ``history.csv``,
-            ``participation.csv`` and ``MODEL_CARD.md``.
+            ``participation.csv``, ``traffic.csv`` and ``MODEL_CARD.md``.
 
     Raises:
         ConfigError: nobody reports the metric that chooses the best round, or the
@@ -48,15 +48,16 @@ def run_rounds(
         RoundError: too few hospitals connect or send a usable update, or none can
             validate the initial model.
     """
+    study = hospitals.study
     progress = load_progress(out, study)
     if progress is None:
-        progress = _start(grid, study, strategy, initial)
+        progress = _start(hospitals, strategy, initial, out)
         save_progress(out, study, progress)
     elif not (out / "model.safetensors").exists():
         logger.info("continuing %s after round %d", out, progress.last_round)
     strategy.load_state_dict(progress.strategy_state)
     for server_round in range(progress.last_round + 1, study.rounds + 1):
-        progress = _play_round(grid, study, strategy, progress, server_round, out)
+        progress = _play_round(hospitals, strategy, progress, server_round, out)
         save_progress(out, study, progress)
     if not (out / "model.safetensors").exists():
         write_model(out, study, progress)
@@ -77,14 +78,16 @@ def learning_rate(study: Study, server_round: int) -> float:
 
 
 def _start(
-    grid: Grid, study: Study, strategy: FedAvg, initial: ArrayRecord
+    hospitals: Hospitals, strategy: FedAvg, initial: ArrayRecord, out: Path
 ) -> Progress:
     """Return the progress at round 0: the initial model, validated.
 
     That the metric which is to choose the best round is there is better known now than
     after the last round.
     """
-    row = _validate(grid, study, strategy, initial, 0)
+    study = hospitals.study
+    request = Request(study_id=uuid.uuid4().hex, server_round=0)
+    row = _validate(hospitals, strategy, initial, request, out)
     reported = [k for k, v in row.items() if k not in COUNTS and not math.isnan(v)]
     if study.select_by not in ("last", *reported):
         raise ConfigError(
@@ -92,6 +95,7 @@ def _start(
             f"reports; use 'last' or one of: {', '.join(reported) or '(none)'}"
         )
     return Progress(
+        study_id=request.study_id,
         last_round=0,
         best_round=0,
         history=({"round": 0} | row,),
@@ -101,17 +105,21 @@ def _start(
 
 
 def _play_round(
-    grid: Grid,
-    study: Study,
+    hospitals: Hospitals,
     strategy: FedAvg,
     before: Progress,
     server_round: int,
     out: Path,
 ) -> Progress:
     """Return the progress after one more round."""
-    started = time.monotonic()
-    arrays, row = _train(grid, study, strategy, before.arrays, server_round, out)
-    row |= _validate(grid, study, strategy, arrays, server_round)
+    study, started = hospitals.study, time.monotonic()
+    request = Request(
+        study_id=before.study_id,
+        server_round=server_round,
+        best_round=before.best_round,
+    )
+    arrays, row = _train(hospitals, strategy, before.arrays, request, out)
+    row |= _validate(hospitals, strategy, arrays, request, out)
     row = {"round": server_round, "seconds": time.monotonic() - started} | row
     logger.info(
         "round %d of %d: %s",
@@ -123,6 +131,7 @@ def _play_round(
     best = _merit(study, history[before.best_round]) if before.best_round else math.nan
     is_best = math.isnan(best) or _merit(study, row) > best
     return Progress(
+        study_id=before.study_id,
         last_round=server_round,
         best_round=server_round if is_best else before.best_round,
         history=history,
@@ -132,33 +141,34 @@ def _play_round(
 
 
 def _train(
-    grid: Grid,
-    study: Study,
+    hospitals: Hospitals,
     strategy: FedAvg,
     arrays: ArrayRecord,
-    server_round: int,
+    request: Request,
     out: Path,
 ) -> tuple[ArrayRecord, Row]:
     """Return the mean of the models that the hospitals trained, and the round's row."""
+    study, server_round = hospitals.study, request.server_round
     rate = learning_rate(study, server_round)
     messages = strategy.configure_train(
         server_round,
         arrays,
-        ConfigRecord({"server-round": server_round, "learning-rate": rate}),
-        connected(grid, study),
+        ConfigRecord({"learning-rate": rate}),
+        connected(hospitals, study.participation, server_round),
     )
     failed: dict[int, str] = {}
     mean, metrics = strategy.aggregate_train(
-        server_round, replies(grid, messages, study.round_deadline_s, failed)
+        server_round, replies(hospitals, messages, request, failed)
     )
     tally = strategy.tally
     failed |= tally.left_out
-    add_round(out, server_round, tally, failed)
+    add_round(out, server_round, tally, failed, hospitals.names())
+    add_trips(out, hospitals)
     if mean is None or len(tally.used) < study.min_hospitals:
         raise RoundError(
             f"round {server_round}: {len(tally.used)} hospitals sent a usable update, "
             f"min_hospitals is {study.min_hospitals}. "
-            f"Others: {by_reason(failed, tally.empty)}. "
+            f"Others: {by_reason(hospitals, failed, tally.empty)}. "
             "The rounds before are kept: start the study again to go on from there"
         )
     return mean, {
@@ -171,28 +181,30 @@ def _train(
 
 
 def _validate(
-    grid: Grid, study: Study, strategy: FedAvg, arrays: ArrayRecord, server_round: int
+    hospitals: Hospitals,
+    strategy: FedAvg,
+    arrays: ArrayRecord,
+    request: Request,
+    out: Path,
 ) -> Row:
     """Return the metrics of a model on the hospitals' validation cases.
 
     A round without any is no failure: its model is never the best one.
     """
     messages = strategy.configure_evaluate(
-        server_round,
-        arrays,
-        ConfigRecord({"server-round": server_round}),
-        connected(grid, study),
+        request.server_round, arrays, ConfigRecord(), connected(hospitals)
     )
     failed: dict[int, str] = {}
     metrics = strategy.aggregate_evaluate(
-        server_round, replies(grid, messages, study.round_deadline_s, failed)
+        request.server_round, replies(hospitals, messages, request, failed)
     )
     tally = strategy.tally
     failed |= tally.left_out
-    if server_round == 0 and failed and not tally.used:
+    add_trips(out, hospitals)
+    if request.server_round == 0 and failed and not tally.used:
         raise RoundError(
             "no hospital could validate the initial model: "
-            + by_reason(failed, tally.empty)
+            + by_reason(hospitals, failed, tally.empty)
         )
     return {
         **_columns(metrics),

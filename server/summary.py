@@ -5,46 +5,46 @@ The federation's own Tables 1 and 2, and a figure; no training, and no model.
 
 import logging
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
 
 from thyroid_fl.errors import RoundError
+from thyroid_fl.requests import Request
 from thyroid_fl.server.charts import save_chart
-from thyroid_fl.server.hospitals import by_reason, connected, replies
+from thyroid_fl.server.hospitals import Hospitals, by_reason, connected, replies
 from thyroid_fl.server.summary_figure import summary_figure
 from thyroid_fl.server.summary_replies import Summary, read_summary
 from thyroid_fl.server.summary_tables import table_1, table_2
-from thyroid_fl.settings import Study
 from thyroid_fl.strategies.replies import UnusableReplyError
 from thyroid_fl.summary import QUERY, TABLES, WITHHELD
 
 logger = logging.getLogger(__name__)
 
 
-def summarise(grid: Grid, study: Study, out: Path) -> None:
+def summarise(hospitals: Hospitals, out: Path) -> None:
     """Ask all connected hospitals, and write tables and figure into a folder.
 
     Args:
-        grid: the hospitals.
-        study: ``min_hospitals``, ``wait_s`` and ``round_deadline_s`` count here.
+        hospitals: whom to ask; of their study ``min_hospitals``, ``wait_s`` and
+            ``round_deadline_s`` count here.
         out: gets ``table_1.csv``, ``table_2.csv``, ``hospitals.csv`` (who told what,
             and what became of the others), and ``summary`` as SVG, PNG and CSV.
 
     Raises:
         RoundError: fewer hospitals than ``min_hospitals`` sent a usable answer.
     """
-    summaries, failed = ask_hospitals(grid, study)
+    summaries, failed = ask_hospitals(hospitals)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:
         folder = Path(scratch)
         table_1(summaries).to_csv(folder / "table_1.csv", index=False)
         table_2(summaries).to_csv(folder / "table_2.csv", index=False)
-        hospitals = hospitals_table(summaries, failed)
-        hospitals.to_csv(folder / "hospitals.csv", index=False)
+        told = hospitals_table(summaries, failed)
+        told.to_csv(folder / "hospitals.csv", index=False)
         save_chart(summary_figure(summaries), folder)
         for path in folder.iterdir():
             path.replace(out / path.name)
@@ -53,29 +53,31 @@ def summarise(grid: Grid, study: Study, out: Path) -> None:
     )
 
 
-def ask_hospitals(grid: Grid, study: Study) -> tuple[list[Summary], dict[int, str]]:
+def ask_hospitals(hospitals: Hospitals) -> tuple[list[Summary], dict[int, str]]:
     """Return what the hospitals told, by node; and the nodes that failed, with why.
 
     Raises:
         RoundError: fewer hospitals than ``min_hospitals`` sent a usable answer.
     """
+    study = hospitals.study
+    request = Request(study_id=uuid.uuid4().hex, server_round=0)
     messages = [
         Message(RecordDict(), node, f"query.{QUERY}")
-        for node in connected(grid, study).get_node_ids()
+        for node in connected(hospitals).get_node_ids()
     ]
     summaries: list[Summary] = []
     failed: dict[int, str] = {}
-    for reply in replies(grid, messages, study.round_deadline_s, failed):
+    for reply in replies(hospitals, messages, request, failed):
         try:
             summaries.append(read_summary(reply))
         except UnusableReplyError as fault:
             node = reply.metadata.src_node_id
             failed[node] = str(fault)
-            logger.warning("node %d is left out: %s", node, fault)
+            logger.warning("%s is left out: %s", hospitals.name(node), fault)
     if len(summaries) < study.min_hospitals:
         raise RoundError(
             f"{len(summaries)} hospitals told what data they have, min_hospitals is "
-            f"{study.min_hospitals}. Others: {by_reason(failed, [])}. "
+            f"{study.min_hospitals}. Others: {by_reason(hospitals, failed, [])}. "
             "Ask again when that is mended"
         )
     return sorted(summaries, key=lambda summary: summary.node), failed

@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from thyroid_fl.packing import Arrays
 
 logger = logging.getLogger(__name__)
 

@@ -48,12 +48,9 @@ def pack(arrays: Mapping[str, NDArray[Any]], encoding: Encoding) -> bytes:
     Raises:
         ValueError: int8 cannot hold a number that is not finite.
     """
-    parts = [fingerprint(shapes_of(arrays))]
+    parts: list[bytes | memoryview] = [fingerprint(shapes_of(arrays))]
     if encoding == "fp32":
-        parts += [
-            np.ascontiguousarray(a, "<f4").data.cast("B") for a in arrays.values()
-        ]
-        return b"".join(parts)
+        return b"".join([*parts, *(_float32(a).data for a in arrays.values())])
     matrices, others = _split(arrays, encoding)
     if others:
         halves = _to_bf16(np.concatenate([a.ravel() for a in others]))
@@ -152,9 +149,7 @@ def _split(
     arrays: Mapping[str, NDArray[Any]], encoding: Encoding
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Return the arrays that become int8, and those that become bf16."""
-    floats = [
-        np.ascontiguousarray(a, np.float32).reshape(a.shape) for a in arrays.values()
-    ]
+    floats = [_float32(array) for array in arrays.values()]
     matrices = [a for a in floats if encoding == "int8" and a.ndim > 1]
     others = [a for a in floats if not (encoding == "int8" and a.ndim > 1)]
     return matrices, others

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thyroid_fl.errors import ConfigError, RoundError
+from thyroid_fl.packing import Shapes
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,12 @@ def float_state(model: nn.Module) -> dict[str, Tensor]:
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }
+
+
+def model_shapes(model: nn.Module) -> Shapes:
+    """Return names and shapes of the model's floating-point arrays, in its order."""
+    state = float_state(model)
+    return tuple((name, tuple(tensor.shape)) for name, tensor in state.items())
 
 
 def views_of(model: nn.Module) -> dict[str, NDArray[np.floating]]:

@@ -10,12 +10,14 @@ from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from thyroid_fl.packing import shapes_of
 from thyroid_fl.server.checkpoint import Progress
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.rounds import run_rounds
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.grid import InProcessGrid
 from thyroid_fl.strategies import make_strategy
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.strategies.arrays import packed_record, record_of, unpacked
 
 INITIAL = {
     "w": np.zeros(40, "f4"),
@@ -38,29 +40,34 @@ def make_app(fault: Callable[[int, int], None] = no_fault) -> ClientApp:
         config, site = message.content["config"], context.node_config
         fault(site["hospital"], config["server-round"])
         rng = np.random.default_rng([config["server-round"], site["hospital"]])
+        received = unpacked(message.content["arrays"], "fp32", shapes_of(INITIAL))
         arrays = {
             k: a + np.float32(10 * config["learning-rate"]) * (site["target"] - a)
             + rng.normal(0, 0.01, a.shape)
-            for k, a in arrays_of_record(message.content["arrays"]).items()
+            for k, a in received.items()
         }  # fmt: skip
         metrics = MetricRecord({"num-examples": site["n"], "train-loss": 0.5})
-        arrays = record_of({k: a.astype("f4") for k, a in arrays.items()})
-        return Message(
-            RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message
-        )
+        arrays = packed_record(arrays, "fp32")
+        return reply_to(message, arrays=arrays, metrics=metrics)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
-        w = message.content["arrays"]["w"].numpy()
+        w = unpacked(message.content["arrays"], "fp32", shapes_of(INITIAL))["w"]
         metrics = {
             "num-examples": context.node_config["n"],
             "loss": float(np.mean((w - context.node_config["target"]) ** 2)),
             "auc-sum": 3.0,
             "auc-n": 4.0,
         }
-        return Message(RecordDict({"m": MetricRecord(metrics)}), reply_to=message)
+        return reply_to(message, m=MetricRecord(metrics))
 
     return app
+
+
+def reply_to(message: Message, **records: Any) -> Message:
+    """Return a reply that repeats the request's record, as every hospital's does."""
+    content = RecordDict({"request": message.content["request"], **records})
+    return Message(content, reply_to=message)
 
 
 def run_study(
@@ -74,7 +81,8 @@ def run_study(
     given = {"rounds": 4, "learning_rate": 0.05, "wait_s": 0.1, **settings}
     study = study or make_study(**given)
     grid = grid or InProcessGrid(app or make_app(), HOSPITALS)
-    return run_rounds(grid, study, make_strategy(study), record_of(INITIAL), out)
+    hospitals = Hospitals(grid=grid, study=study)
+    return run_rounds(hospitals, make_strategy(study), record_of(INITIAL), out)
 
 
 @pytest.fixture
