@@ -27,6 +27,7 @@ from thyroid_fl.client.state import load_state, save_state, study_folder
 from thyroid_fl.client.summary import site_summary
 from thyroid_fl.client.training import LocalUpdate, local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place
+from thyroid_fl.errors import RoundError
 from thyroid_fl.packing import Arrays, shapes_of
 from thyroid_fl.settings import Study
 from thyroid_fl.strategies.arrays import packed_record, unpacked
@@ -169,7 +170,13 @@ def _global_model(asked: Asked, state: Arrays) -> tuple[nn.Module, Arrays]:
     study = asked.study
     model = _built(Study(**{name: getattr(study, name) for name in MODEL_FIELDS}))
     record = cast(ArrayRecord, asked.content["arrays"])
-    received = unpacked(record, study.download, model_shapes(model))
+    try:
+        received = unpacked(record, study.download, model_shapes(model))
+    except ValueError as error:
+        raise RoundError(
+            f"the received model cannot be used: {error}; use the same task, preset "
+            "and version"
+        ) from error
     own = {
         name.removeprefix(LAYER): array
         for name, array in state.items()

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 3.0
 """Between two looks while nothing comes; Flower's own pause."""
+LONGEST_REASON = 500
+"""Characters of a hospital's words that are kept."""
 LATE_S = 600.0
 """How long after a deadline a reply is still recognised."""
 LATE = (
@@ -161,6 +163,7 @@ def replies(
                 if fault:
                     failed[sent.node] = fault
                 else:
+                    del reply.content[RECORD]
                     yield reply
                 del reply
         if len(waiting) == n_before:
@@ -238,7 +241,7 @@ def _words(error: Error) -> str:
         return WORDS[error.code]
     reason = error.reason or f"error {error.code}"
     told = re.fullmatch(r"<class '[\w.]+'>:<'(.*)'>", reason, flags=re.DOTALL)
-    return told[1] if told else reason
+    return " ".join(((told and told[1]) or reason).split())[:LONGEST_REASON]
 
 
 def _note(

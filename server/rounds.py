@@ -51,14 +51,18 @@ def run_rounds(
     study = hospitals.study
     progress = load_progress(out, study)
     if progress is None:
-        progress = _start(hospitals, strategy, initial, out)
+        progress = _start(hospitals, strategy, initial)
         save_progress(out, study, progress)
+        add_trips(out, hospitals)
     elif not (out / "model.safetensors").exists():
         logger.info("continuing %s after round %d", out, progress.last_round)
     strategy.load_state_dict(progress.strategy_state)
     for server_round in range(progress.last_round + 1, study.rounds + 1):
-        progress = _play_round(hospitals, strategy, progress, server_round, out)
-        save_progress(out, study, progress)
+        try:
+            progress = _play_round(hospitals, strategy, progress, server_round, out)
+            save_progress(out, study, progress)
+        finally:
+            add_trips(out, hospitals)
     if not (out / "model.safetensors").exists():
         write_model(out, study, progress)
     return progress
@@ -77,9 +81,7 @@ def learning_rate(study: Study, server_round: int) -> float:
     return study.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _start(
-    hospitals: Hospitals, strategy: FedAvg, initial: ArrayRecord, out: Path
-) -> Progress:
+def _start(hospitals: Hospitals, strategy: FedAvg, initial: ArrayRecord) -> Progress:
     """Return the progress at round 0: the initial model, validated.
 
     That the metric which is to choose the best round is there is better known now than
@@ -87,7 +89,7 @@ def _start(
     """
     study = hospitals.study
     request = Request(study_id=uuid.uuid4().hex, server_round=0)
-    row = _validate(hospitals, strategy, initial, request, out)
+    row = _validate(hospitals, strategy, initial, request)
     reported = [k for k, v in row.items() if k not in COUNTS and not math.isnan(v)]
     if study.select_by not in ("last", *reported):
         raise ConfigError(
@@ -119,7 +121,7 @@ def _play_round(
         best_round=before.best_round,
     )
     arrays, row = _train(hospitals, strategy, before.arrays, request, out)
-    row |= _validate(hospitals, strategy, arrays, request, out)
+    row |= _validate(hospitals, strategy, arrays, request)
     row = {"round": server_round, "seconds": time.monotonic() - started} | row
     logger.info(
         "round %d of %d: %s",
@@ -163,7 +165,6 @@ def _train(
     tally = strategy.tally
     failed |= tally.left_out
     add_round(out, server_round, tally, failed, hospitals.names())
-    add_trips(out, hospitals)
     if mean is None or len(tally.used) < study.min_hospitals:
         raise RoundError(
             f"round {server_round}: {len(tally.used)} hospitals sent a usable update, "
@@ -185,7 +186,6 @@ def _validate(
     strategy: FedAvg,
     arrays: ArrayRecord,
     request: Request,
-    out: Path,
 ) -> Row:
     """Return the metrics of a model on the hospitals' validation cases.
 
@@ -200,7 +200,6 @@ def _validate(
     )
     tally = strategy.tally
     failed |= tally.left_out
-    add_trips(out, hospitals)
     if request.server_round == 0 and failed and not tally.used:
         raise RoundError(
             "no hospital could validate the initial model: "

@@ -50,7 +50,7 @@ def _participation(training: Training, folder: Path) -> pd.DataFrame:
     """Return what each hospital, by name, gave to each round of a training."""
     table = pd.read_csv(folder / training.folder / FILE)
     names = dict(enumerate(training.hospitals, FIRST_NODE_ID))
-    table.insert(1, "hospital", table.pop("node").map(names))
+    table["hospital"] = table.pop("node").map(names)
     return training.describe(table)
 
 

@@ -21,11 +21,11 @@ class FedBN(FedAvg):
     """FedAvg over all arrays but those that stay in the hospitals.
 
     Args:
-        local_names: the arrays that stay, for a study `thyroid_fl.tasks.local_names`.
+        local_names: the arrays that stay; of a study `thyroid_fl.tasks.local_names`.
         keywords: as FedAvg.
     """
 
-    def __init__(self, *, local_names: Collection[str], **keywords: Any) -> None:
+    def __init__(self, *, local_names: Collection[str] = (), **keywords: Any) -> None:
         super().__init__(**keywords)
         self.local_names = frozenset(local_names)
 

@@ -13,11 +13,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 from thyroid_fl.client.app import app, round_seed
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.site import open_archive, open_site
+from thyroid_fl.requests import Request
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import InProcessGrid
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.strategies.arrays import packed_record, unpacked
 from thyroid_fl.tasks import build_model
-from thyroid_fl.weights import arrays_of
+from thyroid_fl.weights import arrays_of, model_shapes
+
+STUDY_ID = 32 * "0"
 
 
 @pytest.fixture
@@ -33,9 +36,13 @@ def ask(study):
     """Return a function that sends one message to one hospital."""
     initial = arrays_of(build_model(study))
 
-    def send(what, site, study=study, **config):
-        given = {"learning-rate": 1e-3, "server-round": 1} | config
-        records = {"arrays": record_of(initial), "config": ConfigRecord(given)}
+    def send(what, site, study=study, server_round=1, **config):
+        given = {"learning-rate": 1e-3} | config
+        records = {
+            "arrays": packed_record(initial, "fp32"),
+            "request": Request(study_id=STUDY_ID, server_round=server_round).record(),
+            "config": ConfigRecord(given),
+        }
         if what == "evaluate":
             del records["config"]
         grid = InProcessGrid(app, [site], {"study": study.to_json()})
@@ -46,13 +53,14 @@ def ask(study):
     return send
 
 
-def weights(reply):
-    return arrays_of_record(reply.content["arrays"])
+def weights(reply, study):
+    shapes = model_shapes(build_model(study))
+    return unpacked(reply.content["arrays"], "fp32", shapes)
 
 
 def same(first, second):
-    pairs = zip(weights(first).items(), weights(second).items(), strict=True)
-    return all(a == b and np.array_equal(x, y) for (a, x), (b, y) in pairs)
+    pair = (reply.content["arrays"]["model"].data for reply in (first, second))
+    return len(set(pair)) == 1
 
 
 def test_training_returns_the_whole_model_and_three_numbers(ask, study):
@@ -61,10 +69,12 @@ def test_training_returns_the_whole_model_and_three_numbers(ask, study):
     reply = ask("train", {"hospital": "H1"})
 
     before = arrays_of(build_model(study))
-    assert {k: a.shape for k, a in weights(reply).items()} == {
+    assert {k: a.shape for k, a in weights(reply, study).items()} == {
         k: a.shape for k, a in before.items()
     }
-    assert any(not np.array_equal(a, before[k]) for k, a in weights(reply).items())
+    assert any(
+        not np.array_equal(a, before[k]) for k, a in weights(reply, study).items()
+    )
     metrics = dict(reply.content["metrics"])
     assert metrics.keys() == {"num-examples", "train-loss", "n-steps"}
     assert metrics["num-examples"] == len(site.train)
@@ -82,7 +92,7 @@ def test_validation_returns_sums_that_agree_with_scikit_learn(ask, study):
 
     reply = ask("evaluate", {"hospital": "H2"})
 
-    assert list(reply.content) == ["metrics"]
+    assert set(reply.content) == {"metrics", "request"}
     metrics = reply.content["metrics"]
     assert metrics["num-examples"] == len(site.val) == len(labels)
     assert metrics["loss"] == pytest.approx(log_loss(labels, scores), rel=1e-5)
@@ -96,7 +106,7 @@ def test_training_tells_four_counts_and_nothing_else_beside_the_model(ask, study
 
     reply = ask("train", {"hospital": "H1"})
 
-    assert set(reply.content) == {"arrays", "metrics", "counts"}
+    assert set(reply.content) == {"arrays", "metrics", "counts", "request"}
     assert dict(reply.content["counts"]) == {
         "n-registered": 48,
         "n-readable": 48,
@@ -111,12 +121,15 @@ def test_validation_of_boxes_tells_two_sums_and_no_box(small_manifest):
     )
     site = open_site(study, {"hospital": "H1"})
     grid = InProcessGrid(app, [{"hospital": "H1"}], {"study": study.to_json()})
-    records = {"arrays": record_of(arrays_of(build_model(study)))}
+    records = {
+        "arrays": packed_record(arrays_of(build_model(study)), "fp32"),
+        "request": Request(study_id=STUDY_ID, server_round=0).record(),
+    }
     message = Message(RecordDict(records), *grid.get_node_ids(), "evaluate")
 
     (reply,) = grid.send_and_receive([message])
 
-    assert list(reply.content) == ["metrics"]
+    assert set(reply.content) == {"metrics", "request"}
     metrics = reply.content["metrics"]
     assert set(metrics) == {"num-examples", "loss", "iou-sum", "iou-n"}
     assert metrics["iou-n"] == metrics["num-examples"] == len(site.val)
@@ -150,7 +163,7 @@ def test_a_hospital_without_training_cases_sends_no_weights(ask, divided):
 
         assert dict(reply.content["metrics"]) == {"num-examples": 0.0}
         assert reply.content["counts"]["n-used"] == 0
-        assert weights(reply) == {}
+        assert not reply.content["arrays"]
 
 
 def test_a_hospital_without_validation_cases_sends_no_metrics(ask, divided):
@@ -174,7 +187,7 @@ def test_a_round_is_repeatable_and_no_other_rounds_or_hospitals(ask):
     first = ask("train", {"hospital": "H1"})
 
     assert same(first, ask("train", {"hospital": "H1"}))
-    assert not same(first, ask("train", {"hospital": "H1"}, **{"server-round": 2}))
+    assert not same(first, ask("train", {"hospital": "H1"}, server_round=2))
     seeds = {
         tuple(round_seed(seed, server_round, hospital).generate_state(2))
         for seed in (1, 2)
@@ -209,7 +222,7 @@ def test_an_error_tells_the_centre_its_kind_and_nothing_else(ask, tmp_path, capl
         "i1,MRN-1955,H1,a.png,1\ni2,MRN-1955,H2,b.png,1\n"
     )
 
-    with caplog.at_level(logging.ERROR, "thyroid_fl.client.app"):
+    with caplog.at_level(logging.ERROR, "thyroid_fl.client.answering"):
         reply = ask("train", {"manifest": str(folder / "manifest.csv")})
 
     assert reply.has_error()

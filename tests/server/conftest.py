@@ -27,6 +27,12 @@ INITIAL = {
 HOSPITALS = [{"hospital": k, "target": float(k), "n": 10 * k} for k in (1, 2, 3)]
 
 
+def reply_to(message: Message, **records: Any) -> Message:
+    """Return a reply that repeats the request's record, as every hospital's does."""
+    content = RecordDict({"request": message.content["request"], **records})
+    return Message(content, reply_to=message)
+
+
 def no_fault(hospital: int, server_round: int) -> None:
     """Let every hospital train."""
 
@@ -64,12 +70,6 @@ def make_app(fault: Callable[[int, int], None] = no_fault) -> ClientApp:
     return app
 
 
-def reply_to(message: Message, **records: Any) -> Message:
-    """Return a reply that repeats the request's record, as every hospital's does."""
-    content = RecordDict({"request": message.content["request"], **records})
-    return Message(content, reply_to=message)
-
-
 def run_study(
     out: Path,
     app: ClientApp | None = None,
@@ -95,3 +95,15 @@ def run(tmp_path: Path) -> Callable[..., Progress]:
 def toy_app() -> Callable[..., ClientApp]:
     """Return `make_app`."""
     return make_app
+
+
+@pytest.fixture(name="reply_to")
+def reply_to_fixture() -> Callable[..., Message]:
+    """Return `reply_to`."""
+    return reply_to
+
+
+@pytest.fixture
+def initial() -> dict[str, np.ndarray]:
+    """Return the toy model at its start."""
+    return INITIAL

@@ -23,18 +23,22 @@ def test_a_row_a_node_and_round_with_its_counts_and_outcome(tmp_path):
         empty=[1],
     )
 
-    add_round(tmp_path, 1, tally, {5: "too late"})
+    add_round(tmp_path, 1, tally, {5: "too late"}, {2: "Hospital B"})
 
     table = pd.read_csv(tmp_path / FILE)
     assert table["node"].tolist() == [1, 2, 5]
     assert table["outcome"].tolist() == ["no training cases", "used", "failed"]
-    assert table.loc[1].tolist()[3:] == [9, 8, 7, 5]
+    assert table.loc[1].tolist()[5:] == [9, 8, 7, 5]
+    assert table["hospital"].fillna("").tolist() == ["", "Hospital B", ""]
+    assert table["reason"].fillna("").tolist() == ["", "", "too late"]
     assert table.loc[2, "n_registered":].isna().all()
 
 
 def test_a_round_that_is_played_again_replaces_what_came_of_it_before(tmp_path):
     for server_round in (1, 2, 3, 2):
-        add_round(tmp_path, server_round, Tally(used=[1], told={1: told(used=4)}), {})
+        add_round(
+            tmp_path, server_round, Tally(used=[1], told={1: told(used=4)}), {}, {}
+        )
 
     assert pd.read_csv(tmp_path / FILE)["round"].tolist() == [1, 2]
 
@@ -42,7 +46,7 @@ def test_a_round_that_is_played_again_replaces_what_came_of_it_before(tmp_path):
 def test_what_is_no_count_is_not_kept(tmp_path):
     odd = told(registered=-1, readable="/home/x", usable=2.5, used=10**12)
 
-    add_round(tmp_path, 1, Tally(used=[1, 2], told={1: odd, 2: RecordDict()}), {})
+    add_round(tmp_path, 1, Tally(used=[1, 2], told={1: odd, 2: RecordDict()}), {}, {})
 
     table = pd.read_csv(tmp_path / FILE)
     assert table.loc[:, "n_registered":].isna().all(axis=None)

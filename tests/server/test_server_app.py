@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import Message, MetricRecord
 from flwr.clientapp import ClientApp
 from safetensors.numpy import load_file
 
@@ -12,20 +13,18 @@ from thyroid_fl.tasks import build_model
 from thyroid_fl.weights import arrays_of
 
 
-def test_the_server_app_trains_the_studys_model(tmp_path: Path) -> None:
+def test_the_server_app_trains_the_studys_model(tmp_path: Path, reply_to: Any) -> None:
     study = make_study(rounds=1, select_by="loss")
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: object) -> Message:
         metrics = MetricRecord({"num-examples": 3})
-        arrays = message.content["arrays"]
-        return Message(RecordDict({"a": arrays, "m": metrics}), reply_to=message)
+        return reply_to(message, a=message.content["arrays"], m=metrics)
 
     @app.evaluate()
     def evaluate(message: Message, context: object) -> Message:
-        metrics = MetricRecord({"num-examples": 1, "loss": 0.5})
-        return Message(RecordDict({"m": metrics}), reply_to=message)
+        return reply_to(message, m=MetricRecord({"num-examples": 1, "loss": 0.5}))
 
     run_config = {"study": study.to_json(), "out": str(tmp_path / "out")}
     run_in_process(server_app, app, [{}, {}], run_config)

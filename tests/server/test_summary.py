@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 from thyroid_fl.errors import ConfigError, RoundError
 from thyroid_fl.server.app import app as server_app
 from thyroid_fl.server.charts import save_chart
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.summary import ask_hospitals, hospitals_table, summarise
 from thyroid_fl.server.summary_figure import summary_figure
 from thyroid_fl.server.summary_tables import (
@@ -59,8 +60,8 @@ def answer(n_patients=20, least=5, ages=None, **tables):
     return told
 
 
-def grid_of(*answers):
-    """Return a Grid of hospitals that answer so; an exception is raised instead."""
+def grid_of(*answers, study=STUDY):
+    """Return hospitals that answer so; an exception is raised instead."""
     app = ClientApp()
 
     @app.query("summary")
@@ -69,16 +70,18 @@ def grid_of(*answers):
         if isinstance(told, Exception):
             raise told
         records = told if isinstance(told, RecordDict) else {"summary": record(told)}
-        return Message(RecordDict(dict(records)), reply_to=message)
+        echo = {"request": message.content["request"]}
+        return Message(RecordDict(dict(records) | echo), reply_to=message)
 
     def record(told):
         return told if isinstance(told, ArrayRecord) else MetricRecord(dict(told))
 
-    return InProcessGrid(app, [{"number": i} for i in range(len(answers))])
+    grid = InProcessGrid(app, [{"number": i} for i in range(len(answers))])
+    return Hospitals(grid=grid, study=study)
 
 
 def told_by(*answers):
-    summaries, failed = ask_hospitals(grid_of(*answers), STUDY)
+    summaries, failed = ask_hospitals(grid_of(*answers))
     assert failed == {}
     return summaries
 
@@ -126,7 +129,7 @@ FAULTS = {
 def test_an_odd_reply_costs_only_itself(fault):
     grid = grid_of(answer(), FAULTS[fault], RuntimeError("no space left"), TINY)
 
-    summaries, failed = ask_hospitals(grid, STUDY)
+    summaries, failed = ask_hospitals(grid)
 
     assert [summary.n_patients for summary in summaries] == [20, WITHHELD]
     assert failed.keys() == {1002, 1003}
@@ -142,7 +145,7 @@ def test_too_few_answers_end_with_an_error_that_names_them():
     study = make_study(wait_s=0.1, min_hospitals=2)
 
     with pytest.raises(RoundError, match=r"1 hospitals told .* min_hospitals is 2"):
-        ask_hospitals(grid_of(answer(), ValueError("odd")), study)
+        ask_hospitals(grid_of(answer(), ValueError("odd"), study=study))
 
 
 def test_sums_and_limits_by_hand():
@@ -251,7 +254,7 @@ def test_hospitals_are_listed_with_their_answer():
     grid = grid_of(
         answer(20, sex={"F": -1, "M": -1, "unknown": -1}), ValueError(), TINY
     )
-    summaries, failed = ask_hospitals(grid, STUDY)
+    summaries, failed = ask_hospitals(grid)
 
     table = hospitals_table(summaries, failed)
 
@@ -294,7 +297,7 @@ def test_flowers_long_node_numbers_stay_exact(tmp_path):
 
 
 def test_hospitals_that_tell_nothing_still_give_files(tmp_path):
-    summarise(grid_of(TINY, TINY), STUDY, tmp_path)
+    summarise(grid_of(TINY, TINY), tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {
         "table_1.csv", "table_2.csv", "hospitals.csv",
@@ -310,7 +313,8 @@ def test_the_server_app_asks_instead_of_training(tmp_path):
 
     @app.query("summary")
     def tell(message, context):
-        records = RecordDict({"summary": MetricRecord(answer())})
+        echo = message.content["request"]
+        records = RecordDict({"summary": MetricRecord(answer()), "request": echo})
         return Message(records, reply_to=message)
 
     run_config = {"study": STUDY.to_json(), "out": str(tmp_path), "ask": "summary"}

@@ -18,6 +18,7 @@ import pytest
 from flwr.common.serde import message_to_proto
 from PIL import Image
 
+from thyroid_fl.client import answering
 from thyroid_fl.client import app as client
 from thyroid_fl.errors import RoundError
 from thyroid_fl.manifest import write_manifest
@@ -245,7 +246,9 @@ def check_error(kind, caplog, archives, seen, alone) -> None:
     """Check that an error was told by its kind, and in full to the hospital alone."""
     assert f"{kind} in the hospital".encode() in alone["raised"]
     assert any(where.startswith("error from") for where in seen)
-    kept = [r.exc_text for r in caplog.records if r.name == "thyroid_fl.client.app"]
+    kept = [
+        r.exc_text for r in caplog.records if r.name == "thyroid_fl.client.answering"
+    ]
     assert any("MRN-" in text or "archiv-" in text for text in kept)
     assert found(seen, archives) == found(alone, archives) == []
 
@@ -276,14 +279,17 @@ def test_an_error_of_a_hospital_tells_no_name(
     check_error("ManifestError", caplog, archives, seen, alone)
 
 
-@pytest.mark.parametrize("name", ["open_site", "local_update", "validate"])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(answering, "open_site"), (client, "local_update"), (client, "validate")],
+)
 def test_a_fault_of_the_program_tells_no_name(
-    name, archives, federate, caplog, monkeypatch
+    module, name, archives, federate, caplog, monkeypatch
 ):
     def fail(*_: object, **__: object) -> None:
         raise KeyError(f"{archives[1]}: MRN-Prax-8150")
 
-    monkeypatch.setattr(client, name, fail)
+    monkeypatch.setattr(module, name, fail)
 
     seen = federate(archives)
 

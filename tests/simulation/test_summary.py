@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from thyroid_fl.client.summary import tell
 from thyroid_fl.columns import as_cases
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.summary import ask_hospitals
 from thyroid_fl.server.summary_tables import table_1, table_2
 from thyroid_fl.settings import make_study
@@ -46,11 +47,12 @@ def federation(patients, least):
     @app.query("summary")
     def answer(message, context):
         told = tell(hospitals[context.node_config["number"]], GREY, least)
-        records = RecordDict({"summary": MetricRecord(told)})
+        echo = message.content["request"]
+        records = RecordDict({"summary": MetricRecord(told), "request": echo})
         return Message(records, reply_to=message)
 
     grid = InProcessGrid(app, [{"number": i} for i in range(len(hospitals))])
-    summaries, failed = ask_hospitals(grid, make_study())
+    summaries, failed = ask_hospitals(Hospitals(grid=grid, study=make_study()))
     assert failed == {}
     return summaries
 

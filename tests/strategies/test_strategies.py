@@ -274,12 +274,14 @@ def test_fedadam_continues_from_its_state() -> None:
         resumed = train(after, resumed, [answer(1, update)])
 
     np.testing.assert_array_equal(resumed["w"], expected["w"])
-    assert after.state_dict().keys() == {"n_updates", "m/w", "v/w"}
+    assert after.state_dict().keys() == {"usual_norm", "n_updates", "m/w", "v/w"}
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_study_makes_its_strategy(name: str) -> None:
-    study = make_study(strategy=name, proximal_mu=0.3, server_learning_rate=0.7)
+    study = make_study(
+        strategy=name, proximal_mu=0.3, server_learning_rate=0.7, norm="batch"
+    )
 
     strategy = make_strategy(study)
 
