@@ -1,29 +1,31 @@
 """The centre's command line: ``thyroid-server``."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from thyroid_fl.console import Debug, error_edge
 from thyroid_fl.server.centre import hospitals as wards
-from thyroid_fl.server.centre.control import control, is_up, log_of
+from thyroid_fl.server.centre.control import control, is_up
 from thyroid_fl.server.centre.folder import Centre, open_centre
 from thyroid_fl.server.centre.provision import provision as make_centre
 from thyroid_fl.server.centre.services import start_centre
 from thyroid_fl.server.centre.studies import (
     Record,
-    Standing,
     read_record,
     resume_study,
     standing_of,
     standings,
     start_study,
     stop_study,
+)
+from thyroid_fl.server.centre.words import (
+    hospital_table,
+    lines_of,
+    plain,
+    standing_words,
 )
 from thyroid_fl.settings import make_study, read_settings
 
@@ -38,6 +40,7 @@ Folder = Annotated[
     Path, typer.Option("--centre", metavar="FOLDER", help="The centre's folder.")
 ]
 HERE = Path()
+WAITING = ("pending", "starting", "unknown")
 Hospital = Annotated[str, typer.Argument(metavar="NAME", help="The hospital's name.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")]
 Follow = Annotated[
@@ -138,20 +141,8 @@ def revoke(name: Hospital, centre: Folder = HERE, debug: Debug = False) -> None:
 def hospitals(centre: Folder = HERE, debug: Debug = False) -> None:
     """Show the hospitals: their keys, and who is connected."""
     with error_edge(debug=debug):
-        rows = wards.hospitals(open_centre(centre))
-        _table(
-            ("hospital", "state", "since", "admitted", "key"),
-            [
-                (
-                    one.admission.name,
-                    one.state,
-                    _short(one.admission.revoked or one.last_seen),
-                    _short(one.admission.admitted),
-                    one.admission.fingerprint,
-                )
-                for one in rows
-            ],
-        )
+        for line in hospital_table(wards.hospitals(open_centre(centre))):
+            print(line)
 
 
 @main.command()
@@ -221,10 +212,14 @@ def logs(
     with error_edge(debug=debug):
         found = open_centre(centre)
         record = read_record(found, name)
+        with control(found) as client:
+            begun = standing_of(found, client, record).state not in WAITING
         if follow:
             _follow(found, record)
+        elif not begun:
+            print(f"{name} has not begun: thyroid-server status shows how it is")
         else:
-            for line in _lines(found, record, until_end=False):
+            for line in lines_of(found, record, until_end=False):
                 print(line)
 
 
@@ -245,7 +240,7 @@ def status(centre: Folder = HERE, debug: Debug = False) -> None:
         else:
             print(f"the centre does not run: thyroid-server start --centre {centre}")
         for one in standings(found):
-            print(_words(one))
+            print(standing_words(one))
         if not up:
             raise typer.Exit(1)
 
@@ -253,7 +248,7 @@ def status(centre: Folder = HERE, debug: Debug = False) -> None:
 def _follow(centre: Centre, record: Record) -> None:
     """Print the log until the run's end; leave with the study's outcome."""
     try:
-        for line in _lines(centre, record, until_end=True):
+        for line in plain(lines_of(centre, record, until_end=True)):
             print(line, flush=True)
     except KeyboardInterrupt:
         print(
@@ -263,44 +258,5 @@ def _follow(centre: Centre, record: Record) -> None:
         raise typer.Exit(0) from None
     with control(centre) as client:
         standing = standing_of(centre, client, record)
-    print(_words(standing))
+    print(standing_words(standing))
     raise typer.Exit(0 if standing.state == "finished" else 1)
-
-
-def _lines(centre: Centre, record: Record, *, until_end: bool) -> Iterator[str]:
-    with control(centre) as client:
-        rest = ""
-        for piece in log_of(client, record.run_ids[-1], until_end=until_end):
-            *lines, rest = (rest + piece).split("\n")
-            yield from lines
-        if rest:
-            yield rest
-
-
-def _words(one: Standing) -> str:
-    study = one.record.study
-    words = f"{one.record.name}: {one.state}"
-    if one.record.ask == "summary":
-        return f"{words} (asked for summaries)"
-    words += f", round {one.last_round} of {study.rounds}"
-    if one.best_round:
-        words += f", best round {one.best_round} by {study.select_by}"
-    if one.why:
-        words += f": {' '.join(one.why.split())}"
-    if one.state in ("failed", "stopped"):
-        words += f"; to go on: thyroid-server resume {one.record.name}"
-    return words
-
-
-def _short(when: str) -> str:
-    return when[:16].replace("T", " ")
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no width; nothing is to be cut off
-    console.print(table)

@@ -3,6 +3,7 @@
 It has no login, which is why the SuperLink listens on 127.0.0.1 only.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.centre.folder import Centre
 
 HEALTH_TIMEOUT_S = 2.0
+LOOK_S = 1.0
+PATIENCE_S = 120.0
+"""How long a log waits for a SuperLink that has gone, in looks and their pauses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,14 +74,8 @@ def control(centre: Centre) -> Iterator[ControlHttpClient]:
     Raises:
         ConfigError: the SuperLink does not run, or refuses a request.
     """
-    client = ControlHttpClient.from_server_address(
-        server_address=centre.superlink,
-        insecure=False,
-        root_certificates=centre.ca.read_bytes(),
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="thyroid-server")],
-    )
     try:
-        with client:
+        with _client(centre) as client:
             yield client
     except httpx.HTTPStatusError as error:
         found = FlowerError.from_json(error.response.text)
@@ -147,16 +145,42 @@ def runs(client: ControlHttpClient) -> dict[int, FlowerRun]:
     }
 
 
-def log_of(client: ControlHttpClient, run_id: int, *, until_end: bool) -> Iterator[str]:
+def log_of(centre: Centre, run_id: int, *, until_end: bool) -> Iterator[str]:
     """Yield the log of a run's ServerApp as it comes, in pieces of any length.
 
+    A run outlives a restart of the SuperLink, and so does this.
+
     Args:
-        client: of the Control API.
-        run_id: the run.
+        centre: the centre.
+        run_id: a run that has begun: one that has not yet keeps this waiting.
         until_end: whether to wait for more until the run ends; else what is there.
+
+    Raises:
+        ConfigError: the SuperLink stays away, or does not know the run.
     """
-    stream = client.StreamLogs(StreamLogsRequest(run_id=run_id, after_timestamp=0.0))
-    for piece in stream:
-        yield piece.log_output
-        if not until_end:
+    seen, gone = 0.0, 0.0
+    while True:
+        try:
+            with _client(centre) as client:
+                asked = StreamLogsRequest(run_id=run_id, after_timestamp=seen)
+                for piece in client.StreamLogs(asked):
+                    seen, gone = piece.latest_timestamp, 0.0
+                    yield piece.log_output
+                    if not until_end:
+                        return
             return
+        except httpx.TransportError:
+            gone += LOOK_S
+            if not until_end or gone > PATIENCE_S:
+                with control(centre) as client:  # says what is wrong, in words
+                    runs(client)
+            time.sleep(LOOK_S)
+
+
+def _client(centre: Centre) -> ControlHttpClient:
+    return ControlHttpClient.from_server_address(
+        server_address=centre.superlink,
+        insecure=False,
+        root_certificates=centre.ca.read_bytes(),
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="thyroid-server")],
+    )

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import secrets
 import shutil
 import sys
@@ -26,6 +27,8 @@ from thyroid_fl.settings import Study, make_study, read_settings
 
 HTTPS_PORT = 443
 SECRET_BYTES = 48
+
+_PLAIN = re.compile(r"[A-Za-z0-9./_+-]+")
 
 
 def provision(
@@ -54,10 +57,11 @@ def provision(
         check_host(other)
     check_port(superlink_port)
     _refuse_existing(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     centre = Centre(
         root=folder.resolve(), address=address, superlink_port=superlink_port
     )
+    _check_addresses(centre)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _write_keys(beside, host, also)
@@ -77,6 +81,20 @@ def _refuse_existing(folder: Path) -> None:
         raise ConfigError(
             f"{folder} exists and is not empty: name a new folder; a second CA in an "
             "old one would shut out the hospitals that have its kit"
+        )
+
+
+def _check_addresses(centre: Centre) -> None:
+    if not _PLAIN.fullmatch(str(centre.root)):
+        raise ConfigError(
+            f"{centre.root}: choose a folder whose path has letters, digits and ./_+- "
+            "only: it is written into the configurations of nginx and systemd"
+        )
+    _, port = split_address(centre.address)
+    if port == centre.superlink_port and not centre.is_direct:
+        raise ConfigError(
+            f"nginx at {centre.address} and the SuperLink cannot share the port "
+            f"{port}: choose another --superlink-port"
         )
 
 
@@ -118,14 +136,15 @@ def _write_machine(root: Path, centre: Centre, host: str) -> None:
         folder=centre.root,
         log="/var/log/nginx/thyroid-fl.log",
     )
-    # Relative to nginx.conf and to -p, so that this one needs no fixed place.
-    _render(
-        root / "nginx" / "nginx.conf",
-        "nginx.conf",
-        **site,
-        folder="..",
-        log="logs/access.log",
-    )
+    if not centre.is_direct:
+        # Relative to nginx.conf and to -p, so that this one needs no fixed place.
+        _render(
+            root / "nginx" / "nginx.conf",
+            "nginx.conf",
+            **site,
+            folder="..",
+            log="logs/access.log",
+        )
 
 
 def _write_kit(root: Path, centre: Centre, study: Study) -> None:
