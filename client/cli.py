@@ -1,18 +1,26 @@
 """The hospital's command line: ``thyroid-client``."""
 
+import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from thyroid_fl.client.audit import read_log
+from thyroid_fl.client.audit_words import told
 from thyroid_fl.client.checking import check_manifest
 from thyroid_fl.client.importing import import_pictures
 from thyroid_fl.client.page import write_page
 from thyroid_fl.client.readers import FORMATS
 from thyroid_fl.client.readers.result import Note
+from thyroid_fl.client.supernode.folder import read_hospital
+from thyroid_fl.client.supernode.joining import join
+from thyroid_fl.client.supernode.running import run as keep_connected
+from thyroid_fl.client.supernode.status import status_lines
 from thyroid_fl.console import Debug, error_edge, progress_bar
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import AuditError, ConfigError
 from thyroid_fl.faults import count, describe, describe_warnings
 
 main = typer.Typer(
@@ -36,6 +44,10 @@ Html = Annotated[
     typer.Option(
         metavar="FILE", help="Write a page about the data; it shows patients' pictures."
     ),
+]
+Kit = Annotated[Path, typer.Argument(help="Folder that the centre sent.")]
+Site = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="The hospital's folder; else this one.")
 ]
 
 
@@ -100,6 +112,85 @@ def check(manifest: Manifest, html: Html = None, debug: Debug = False) -> None:
         print(f"{manifest.name}: {found}; {_summary(done.cases)}{_alike(done.n_alike)}")
         if faults:
             raise typer.Exit(1)
+
+
+@main.command()
+def init(
+    kit: Kit,
+    name: Annotated[str, typer.Option(help="What the centre calls the hospital.")],
+    manifest: Annotated[
+        Path, typer.Option(metavar="FILE", help="The hospital's, .csv or .parquet.")
+    ],
+    site: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="New folder; without it, ./NAME."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make the hospital's folder and its key from the kit of the centre.
+
+    Exit code 0: made; 2: nothing made, and the reason on stderr.
+    """
+    with error_edge(debug=debug):
+        made = join(kit, name, manifest, site or Path(name))
+        folder = made.hospital.folder
+        print(f"{folder}: made for {name}")
+        print("Next steps:")
+        print(f"1. Send {made.public_key} to the centre, this file and no other.")
+        print("   Tell its fingerprint by telephone, so that nobody swaps the key:")
+        print(f"   {made.fingerprint}")
+        print(f"2. Read {made.hospital.policy}, and tighten it as you wish.")
+        print(f"3. Look at your data: thyroid-client check {made.hospital.manifest}")
+        print(f"4. Connect: thyroid-client run --site {folder}")
+        print(f"   or as a service, with {made.unit}")
+
+
+@main.command()
+def run(site: Site = Path(), debug: Debug = False) -> None:
+    """Connect to the centre and answer it, until Ctrl-C or SIGTERM.
+
+    A lost line, a restarted centre or a killed process heals by itself.
+
+    Exit code 0: it was asked to end; 2: the folder must be mended first.
+    """
+    with error_edge(debug=debug):
+        hospital = read_hospital(site)
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+        )
+        keep_connected(hospital)
+
+
+@main.command()
+def status(site: Site = Path(), debug: Debug = False) -> None:
+    """Print whether the hospital is connected, what was last asked, and its policy."""
+    with error_edge(debug=debug):
+        for line in status_lines(read_hospital(site), datetime.now(UTC)):
+            print(line)
+
+
+@main.command()
+def audit(
+    site: Site = Path(),
+    arrays: Annotated[bool, typer.Option("--arrays", help="List each array.")] = False,
+    round_: Annotated[
+        int | None, typer.Option("--round", metavar="N", help="Only this round.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Print what was asked, what was done, and all that left the hospital.
+
+    Exit code 0: the log is whole; 1: it was changed, and where; 2: it cannot be read.
+    """
+    with error_edge(debug=debug):
+        log = read_hospital(site).audit
+        try:
+            events = read_log(log) if log.exists() else []
+        except AuditError as error:
+            print(f"audit: {error}")
+            raise typer.Exit(1) from None
+        for line in told(events, arrays=arrays, only_round=round_):
+            print(line)
 
 
 def _summary(cases: pd.DataFrame) -> str:
