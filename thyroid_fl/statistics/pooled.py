@@ -164,6 +164,15 @@ def pooled_auc(sites: Sequence[SiteAuc], *, level: float = 0.95) -> PooledAuc:
     )
 
 
+def possible_aucs(bins: IntArray) -> tuple[float, float]:
+    """Return the lowest and the highest AUC that bins (2, B) leave open; NaN: none."""
+    n_pairs = float(bins[0].sum()) * float(bins[1].sum())
+    if not n_pairs:
+        return math.nan, math.nan
+    sure, unsure = _pairs(np.asarray(bins, dtype=np.float64))
+    return sure / n_pairs, (sure + unsure) / n_pairs
+
+
 def within_hospitals_auc(sites: Sequence[SiteAuc], *, level: float = 0.95) -> Estimate:
     """Return the AUC over the pairs within hospitals, from their own AUCs alone.
 
