@@ -110,7 +110,7 @@ def write_results(
     out.mkdir(parents=True, exist_ok=True)
     for file, table in (
         (SITE_FILE, site_table(results, failed, names)),
-        (TEST_FILE, test_table(study, results, names)),
+        (TEST_FILE, pooled_table(study, results, names)),
     ):
         table.insert(0, "task", study.task)
         write_whole(out / file, partial(table.to_csv, index=False))
@@ -144,7 +144,7 @@ def site_table(
     )
 
 
-def test_table(
+def pooled_table(
     study: Study, results: Mapping[int, SiteResult], names: Mapping[int, str]
 ) -> pd.DataFrame:
     """Return the rows over the hospitals: pooled, within them, and their mean."""
@@ -169,7 +169,7 @@ def _auc_rows(tested: Named) -> Iterator[Row]:
     pooled = pooled_auc(list(known.values()))
     row = _estimate("auc", pooled) | {"bound": pooled.bound} | _covered(known)
     if n_bare := len(aucs) - len(known):
-        row["method"] += f"; without {n_bare} hospitals that told metrics only"
+        row["method"] += f"; without those that told metrics only: {n_bare}"
     yield row
     inside = within_hospitals_auc(list(aucs.values()))
     with_pairs = [name for name, each in aucs.items() if each.n_pairs]

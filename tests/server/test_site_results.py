@@ -13,8 +13,8 @@ from thyroid_fl.errors import RoundError
 from thyroid_fl.server.result_replies import read_results
 from thyroid_fl.server.site_results import (
     ask_results,
+    pooled_table,
     site_table,
-    test_table,
     write_results,
 )
 from thyroid_fl.settings import make_study
@@ -23,8 +23,6 @@ from thyroid_fl.site_results import LEVELS
 from thyroid_fl.statistics import auc, clustered_mean, random_effects_mean
 from thyroid_fl.strategies.arrays import record_of
 from thyroid_fl.tasks import TASKS
-
-test_table.__test__ = False  # its name begins as a test's does
 
 STUDY = make_study(wait_s=0.1)
 DETECTION = make_study(task="detection")
@@ -221,12 +219,12 @@ def test_the_pooled_auc_names_those_that_it_covers_and_within_has_all():
         n1=told(1, "scores"), n2=told(2, "metrics"), n3=told(3), n4=told(n=0)
     )
 
-    table = test_table(STUDY, results, {1: "A", 2: "B", 3: "C", 4: "D"}).set_index(
+    table = pooled_table(STUDY, results, {1: "A", 2: "B", 3: "C", 4: "D"}).set_index(
         "metric"
     )
 
     assert table.loc["auc", "hospitals"] == "A; C"
-    assert "without 1 hospitals that told metrics only" in table.loc["auc", "method"]
+    assert "without those that told metrics only: 1" in table.loc["auc", "method"]
     assert 0 < table.loc["auc", "bound"] < 0.02
     assert table.loc["auc", "n"] == 120
     assert table.loc["auc_within_site", "hospitals"] == "A; B; C"
@@ -242,7 +240,7 @@ def test_the_pooled_auc_names_those_that_it_covers_and_within_has_all():
 def test_internal_and_external_test_sets_stay_apart_and_are_told_together():
     results = results_of(n1=told(1), n2=told(2, is_external=1), n3=told(3))
 
-    table = test_table(STUDY, results, {})
+    table = pooled_table(STUDY, results, {})
 
     pooled = table[table["metric"] == "auc"].set_index("test_set")
     assert pooled["hospitals"].to_dict() == {
@@ -253,14 +251,14 @@ def test_internal_and_external_test_sets_stay_apart_and_are_told_together():
 def test_two_nodes_of_one_name_are_both_kept():
     results = results_of(n1=told(1), n2=told(2))
 
-    table = test_table(STUDY, results, {1: "A", 2: "A"})
+    table = pooled_table(STUDY, results, {1: "A", 2: "A"})
 
     assert table.loc[0, "hospitals"] == "A (node 1); A (node 2)"
     assert site_table(results, {}, {1: "A", 2: "B"})["hospital"].tolist() == ["A", "B"]
 
 
 def test_without_any_patient_there_is_a_row_that_says_so():
-    table = test_table(STUDY, results_of(n1=told(n=0)), {})
+    table = pooled_table(STUDY, results_of(n1=told(n=0)), {})
 
     row = table.set_index("metric").loc["auc"]
     assert (row["n"], row["n_hospitals"], row["hospitals"]) == (0, 0, "")
@@ -282,7 +280,7 @@ def test_means_are_those_of_all_patients():
         values += (heights / 10).groupby(patients).mean().tolist()
 
     results, left_out = read_results(DETECTION, replies)
-    table = test_table(DETECTION, results, {}).set_index("metric")
+    table = pooled_table(DETECTION, results, {}).set_index("metric")
 
     assert left_out == {}
     exact = clustered_mean(values, range(45))
