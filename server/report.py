@@ -5,15 +5,12 @@ and sets text, tables and figures by ``report.html.jinja``. The words of what wa
 are those of `findings`, which the terminal prints too.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.server.charts import Chart, save_chart
@@ -34,6 +31,7 @@ from thyroid_fl.server.findings import (
     read_run,
     summary_table,
 )
+from thyroid_fl.server.page import inline, write_page
 from thyroid_fl.server.words import (
     METRICS,
     STRATEGIES,
@@ -54,20 +52,9 @@ def write_report(folder: Path) -> Path:
         ConfigError: the folder holds no finished comparison.
     """
     run = read_run(folder)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template = environment.get_template("report.html.jinja")
     parts = [_part(part, folder / "figures") for part in run.by_task()]
-    html = template.render(parts=parts, zip=zip, **_contents(run))
-    path = folder / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8")
-    return partial.replace(path)
+    contents = {"parts": parts, **_contents(run)}
+    return write_page("report.html.jinja", folder / "report.html", contents)
 
 
 def _charts(run: Run) -> Iterator[Chart]:
@@ -92,7 +79,7 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
         "title": TASKS[task],
         "metric": METRICS[EVALUATIONS[task].metric],
         "study": run.study,
-        "figures": {name: _inline(path, task) for name, path in charts.items()},
+        "figures": {name: inline(path, task) for name, path in charts.items()},
         "headlines": headlines(run.comparisons),
         "has_external": "external" in set(shown["test_set"]),
         "summary": summary_table(run.results, run.comparisons),
@@ -185,11 +172,3 @@ def _cohort_counts(hospitals: pd.DataFrame) -> list[tuple[str, int]]:
         ("patients", int(hospitals["n_patients"].sum())),
         ("images", int(hospitals["n_images"].sum())),
     ]
-
-
-def _inline(path: Path, task: str) -> Markup:
-    """Return an SVG file for use within HTML; its ids unique among all figures."""
-    svg = path.read_text(encoding="utf-8")
-    svg = svg[svg.index("<svg") :]  # without XML declaration and DOCTYPE
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{task}-{path.stem}-", svg)
-    return Markup(svg)  # our own figure; names in it were escaped by matplotlib

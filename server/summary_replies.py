@@ -60,10 +60,10 @@ def read_summary(reply: Message) -> Summary:
     record = reply.content.get(QUERY)
     if not isinstance(record, MetricRecord) or len(reply.content) > 1:
         raise UnusableReplyError(f"expected one metric record {QUERY!r} and no other")
-    least = _whole(record, MIN_CELL, 1)
+    least = whole_number(record, MIN_CELL, 1)
     node = reply.metadata.src_node_id
     if record.get(N_PATIENTS) == WITHHELD:
-        _check_keys(record, {MIN_CELL, N_PATIENTS})
+        check_keys(record, {MIN_CELL, N_PATIENTS})
         return Summary(
             node=node,
             min_cell=least,
@@ -75,9 +75,9 @@ def read_summary(reply: Message) -> Summary:
             grey=(),
         )
     keys = {MIN_CELL, N_PATIENTS, N_IMAGES, GREY, *map(ages_key, AGE_STRATA)}
-    _check_keys(record, keys.union(*map(counts_keys, TABLES)))
-    n_patients = _whole(record, N_PATIENTS, least)
-    n_images = _whole(record, N_IMAGES, n_patients)
+    check_keys(record, keys.union(*map(counts_keys, TABLES)))
+    n_patients = whole_number(record, N_PATIENTS, least)
+    n_images = whole_number(record, N_IMAGES, n_patients)
     patients, images = {}, {}
     for table, cells in TABLES.items():
         of_patients, of_images = counts_keys(table)
@@ -101,7 +101,8 @@ def read_summary(reply: Message) -> Summary:
     )
 
 
-def _check_keys(record: MetricRecord, expected: set[str]) -> None:
+def check_keys(record: MetricRecord, expected: set[str]) -> None:
+    """Raise `UnusableReplyError` unless the record has exactly these keys."""
     if record.keys() != expected:
         names = sorted(record.keys() ^ expected)
         raise UnusableReplyError(
@@ -110,12 +111,18 @@ def _check_keys(record: MetricRecord, expected: set[str]) -> None:
         )
 
 
-def _whole(record: MetricRecord, key: str, least: int) -> int:
+def whole_number(
+    record: MetricRecord, key: str, least: int, most: float = MOST_EXAMPLES
+) -> int:
+    """Return an entry that must be a whole number in a range.
+
+    Raises:
+        UnusableReplyError: it is not.
+    """
     value = record.get(key)
-    if not isinstance(value, int) or not least <= value <= MOST_EXAMPLES:
+    if not isinstance(value, int) or not least <= value <= most:
         raise UnusableReplyError(
-            f"{key} is {value!r}; expected a whole number from {least} to "
-            f"{MOST_EXAMPLES:.0e}"
+            f"{key} is {value!r}; expected a whole number from {least} to {most:g}"
         )
     return value
 

@@ -45,6 +45,7 @@ from thyroid_fl.statistics import (
 
 MIN_PER_CLASS = 10
 """Patients of each class that a hospital needs to count in the mean over hospitals."""
+CRITERION = f">= {MIN_PER_CLASS} patients per class and a positive variance"
 
 
 def result_rows(predictions: pd.DataFrame) -> Iterator[Row]:
@@ -110,21 +111,21 @@ def _over_hospitals(patients: pd.DataFrame) -> Iterator[Row]:
         str(hospital): auc(here["malignant"], here["score"])
         for hospital, here in patients.groupby("hospital")
     }
-    counted = {name: found for name, found in by_hospital.items() if _has_enough(found)}
+    counted = {name: found for name, found in by_hospital.items() if has_enough(found)}
     others = patients[~patients["hospital"].isin(list(counted))]
-    criterion = f">= {MIN_PER_CLASS} patients per class and a positive variance"
     n_others = len(by_hospital) - len(counted)
     apart = f"{n_others} others ({len(others)} patients) pooled apart"
-    yield from hospital_means("auc", counted, criterion, apart)
+    yield from hospital_means("auc", counted, CRITERION, apart)
     pooled = auc(others["malignant"], others["score"])
-    method = f"{pooled.method}; pooled: {n_others} hospitals without {criterion}"
+    method = f"{pooled.method}; pooled: {n_others} hospitals without {CRITERION}"
     found = dataclasses.replace(pooled, method=method)
     yield result_row("all", "auc_other_hospitals", found)
     for hospital, estimate in by_hospital.items():
         yield result_row(hospital, "auc", estimate)
 
 
-def _has_enough(estimate: Estimate) -> bool:
+def has_enough(estimate: Estimate) -> bool:
+    """Return whether a hospital's AUC counts in the mean over hospitals."""
     n_positive = estimate.n_positive or 0
     smaller = min(n_positive, estimate.n - n_positive)
     return smaller >= MIN_PER_CLASS and estimate.variance > 0

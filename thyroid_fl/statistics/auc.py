@@ -192,28 +192,45 @@ def within_site_auc(
     """
     cases = read_cases(labels, scores, clusters=sites)
     won, pairs = _won_and_pairs(cases)
-    has_pairs = pairs > 0
-    n_sites = int(has_pairs.sum())
-    within, sampling_variance = ratio_of_sums(won[has_pairs], pairs[has_pairs])
+    estimate = pair_weighted_auc(
+        won, pairs, level=level, n=cases.n, n_positive=cases.n_positive
+    )
     pooled = float(structural_components(cases).aucs[0])
     all_pairs = cases.n_positive * (cases.n - cases.n_positive)
     n_between = all_pairs - pairs.sum()
     won_between = pooled * all_pairs - won.sum()
-    estimate = auc_estimate(
-        within,
-        sampling_variance,
-        f"within site, pair-weighted, {n_sites} of {len(pairs)} sites, t by site",
-        level=level,
-        df=n_sites - 1,
-        n=cases.n,
-        unit="patient",
-        n_positive=cases.n_positive,
-        n_clusters=n_sites,
-    )
     return WithinSiteAuc(
         **dataclasses.asdict(estimate),
         pooled=pooled,
         between=float(won_between / n_between) if n_between else math.nan,
+    )
+
+
+def pair_weighted_auc(
+    won: FloatArray, pairs: FloatArray, *, level: float, n: int, n_positive: int
+) -> Estimate:
+    """Return the AUC over the pairs within sites, as `within_site_auc` has it.
+
+    Args:
+        won: pairs in right order (ties 1/2), one number a site; 0 without a pair.
+        pairs: pairs of a malignant and a benign case, one number a site.
+        level: confidence level of the interval.
+        n: cases of all sites.
+        n_positive: how many of them are malignant.
+    """
+    has_pairs = pairs > 0
+    n_sites = int(has_pairs.sum())
+    value, sampling_variance = ratio_of_sums(won[has_pairs], pairs[has_pairs])
+    return auc_estimate(
+        value,
+        sampling_variance,
+        f"within site, pair-weighted, {n_sites} of {len(pairs)} sites, t by site",
+        level=level,
+        df=n_sites - 1,
+        n=n,
+        unit="patient",
+        n_positive=n_positive,
+        n_clusters=n_sites,
     )
 
 

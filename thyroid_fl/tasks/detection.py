@@ -20,11 +20,14 @@ from torch import Tensor, nn
 from thyroid_fl.batches import Batch
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import Study
+from thyroid_fl.statistics.detection import box_iou
 from thyroid_fl.tasks.norm import with_norm
 from thyroid_fl.tasks.task import Task, mean_grade
 from thyroid_fl.weights import load_pretrained
 
 STRIDE = 32  # of the model's last maps
+HIT_IOU = 0.5
+"""From which on the best-scored box counts as a hit."""
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"norm": "group", "select_by": "iou"},
     # The authors' code of Xu et al. 2023, without its mosaics and changes of scale.
@@ -101,12 +104,12 @@ def predict(outputs: Tensor) -> Tensor:
 
 def grade(outputs: Tensor, batch: Batch) -> Tensor:
     """Return the IoU (B,) of each picture's best-scored box with its nearest nodule."""
-    from torchvision.ops import box_iou
+    from torchvision import ops
 
     best = predict(outputs)[:, 0, :4]  # (B, 4)
     pairs = zip(best, _boxes(batch), strict=True)
     overlaps = [
-        box_iou(found[None], truth).nan_to_num().max() for found, truth in pairs
+        ops.box_iou(found[None], truth).nan_to_num().max() for found, truth in pairs
     ]
     return torch.stack(overlaps)
 
@@ -134,6 +137,21 @@ def tabulate(
     return pd.DataFrame(rows, columns=["found", "scores", "boxes"], index=cases.index)
 
 
+def best_box_iou(predictions: pd.DataFrame) -> "pd.Series[float]":
+    """Return the IoU of each picture's best-scored box with its nearest nodule.
+
+    On the picture's own grid; 0 where nothing was found.
+
+    Args:
+        predictions: the columns of `tabulate`, each picture with a nodule or more.
+    """
+    overlaps = [
+        float(box_iou(np.array(found[:1]), np.array(truth)).max()) if found else 0.0
+        for found, truth in zip(predictions["found"], predictions["boxes"], strict=True)
+    ]
+    return pd.Series(overlaps, predictions.index, dtype="float64")
+
+
 def _boxes(batch: Batch) -> Tensor:
     assert batch.boxes is not None, "detection's cases are opened with boxes"
     return batch.boxes
@@ -149,4 +167,10 @@ DETECTION = Task(
     measure=lambda labels, grades: mean_grade("iou", grades),
     predict=predict,
     tabulate=tabulate,
+    test_means={
+        "best_box_iou": best_box_iou,
+        "best_box_hit": lambda predictions: (
+            best_box_iou(predictions).ge(HIT_IOU).astype("float64")
+        ),
+    },
 )

@@ -174,4 +174,8 @@ SEGMENTATION = Task(
     measure=lambda labels, grades: mean_grade("dice", grades),
     predict=predict,
     tabulate=tabulate,
+    test_means={
+        "dice": lambda predictions: predictions["dice"],
+        "iou": lambda predictions: predictions["iou"],
+    },
 )

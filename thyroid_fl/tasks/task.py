@@ -1,7 +1,7 @@
 """What a task is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ class Task:
     tabulate: Callable[[NDArray[np.float32], pd.DataFrame, Path], pd.DataFrame]
     """Predictions (B, ...), the B cases (manifest columns and the pixel store's
     transform) and the manifest's folder -> the task's columns of the predictions."""
+    test_means: Mapping[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = field(
+        default_factory=dict
+    )
+    """Name -> from the task's columns one number a picture, 0 to 1 or NaN: what a test
+    in the hospitals comes to is its mean over patients. Empty: the task ranks, and a
+    test is the AUC of the columns malignant and score."""
 
 
 def mean_grade(name: str, grades: NDArray[np.float64]) -> dict[str, float]:

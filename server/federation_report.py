@@ -1,0 +1,131 @@
+"""The report of a real federation: one HTML file from what its folder holds.
+
+Who took part, how the model learned, what went over the lines, how good the model is on
+the hospitals' test patients, and what left the hospitals. A section whose file is
+absent says so in one sentence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from thyroid_fl.server.charts import Chart, save_chart
+from thyroid_fl.server.federation import (
+    Federation,
+    is_ranking,
+    mebibytes,
+    read_federation,
+)
+from thyroid_fl.server.federation_figures import (
+    MOST_HOSPITALS,
+    participation_figure,
+    results_figure,
+    rounds_figure,
+    traffic_figure,
+)
+from thyroid_fl.server.federation_tables import (
+    failures_table,
+    hospitals_table,
+    levels_table,
+    results_table,
+    rounds_table,
+    sites_table,
+    told_levels,
+)
+from thyroid_fl.server.findings import each
+from thyroid_fl.server.page import inline, write_page
+from thyroid_fl.server.words import METRICS, STRATEGIES, TASKS, interval, number
+
+
+def write_federation_report(run_folder: Path) -> Path:
+    """Write ``report.html`` and its figures into the folder; return its path.
+
+    Raises:
+        ConfigError: the folder holds no federation, or a file cannot be read.
+    """
+    federation = read_federation(run_folder)
+    figures = {
+        chart.name: inline(save_chart(chart, run_folder / "figures"), "federation")
+        for chart in _charts(federation)
+    }
+    contents = {
+        "federation": federation,
+        "study": federation.study,
+        "title": TASKS[federation.study.task],
+        "strategy": STRATEGIES.get(
+            federation.study.strategy, federation.study.strategy
+        ),
+        "figures": figures,
+        "findings": list(_findings(federation)),
+        "hospitals": hospitals_table(federation),
+        "failures": failures_table(federation),
+        "rounds": rounds_table(federation),
+        "results": results_table(federation),
+        "sites": sites_table(federation),
+        "levels": levels_table(federation),
+        "sends_scores": is_ranking(federation)
+        and told_levels(federation).eq("scores").any(),
+        "ranks": is_ranking(federation),
+        "settings": asdict(federation.study),
+        "most_hospitals": MOST_HOSPITALS,
+    }
+    return write_page(
+        "federation_report.html.jinja", run_folder / "report.html", contents
+    )
+
+
+def bound_words(metric: str, estimate: float, bound: float) -> str:
+    """Return in words how far a pooled number can be from that of all scores together.
+
+    >>> bound_words("AUC", 0.9, 0.01)
+    'with all scores in one place the AUC would certainly lie between 0.890 and 0.910'
+    """
+    if pd.isna(bound):
+        return "it cannot be computed"
+    if bound == 0:
+        return f"exactly the {metric} of all predictions in one place"
+    low, high = max(estimate - bound, 0.0), min(estimate + bound, 1.0)
+    return (
+        f"with all scores in one place the {metric} would certainly lie between "
+        f"{number(low)} and {number(high)}"
+    )
+
+
+def _charts(federation: Federation) -> Iterator[Chart]:
+    yield rounds_figure(federation.study, federation.history)
+    if federation.participation is not None:
+        yield participation_figure(federation.participation)
+    if federation.traffic is not None:
+        yield traffic_figure(federation.traffic)
+    sites, tests = federation.sites, federation.tests
+    if sites is not None and tests is not None and not tests.empty:
+        yield results_figure(sites, tests)
+
+
+def _findings(federation: Federation) -> Iterator[str]:
+    """Yield the sentences at the top, the most important first."""
+    study, tests = federation.study, federation.tests
+    for row in each(tests.head(1)) if tests is not None else ():
+        words = METRICS[row.metric]
+        sentence = f"{words} {interval(row.estimate, row.low, row.high)}"
+        covered = f"{row.n} test patients of {row.n_hospitals} hospitals"
+        surely = bound_words(words, row.estimate, row.bound)
+        yield f"{sentence} on {covered}, whose pictures never left them; {surely}."
+    done = f"{federation.last_round} of {study.rounds} rounds are done"
+    best = f"the model is that of round {federation.best_round}, by {study.select_by}"
+    yield f"{done}; {best if federation.best_round else 'there is no model yet'}."
+    rows = federation.participation
+    if rows is not None:
+        n_used = rows.loc[rows["outcome"] == "used", "hospital"].nunique()
+        failed = rows[rows["outcome"] == "failed"]
+        without = "no hospital failed in any round"
+        if len(failed):
+            n_rounds = failed["round"].nunique()
+            without = f"in {n_rounds} of {rows['round'].nunique()} rounds one or more "
+            without += "failed; the others went on"
+        yield f"{n_used} hospitals trained together; {without}."
+    if federation.traffic is not None:
+        sent, received = federation.traffic[["sent_bytes", "received_bytes"]].sum()
+        yield f"{mebibytes(sent)} went to the hospitals, {mebibytes(received)} back."

@@ -1,0 +1,133 @@
+"""Hospitals that keep their predictions give the AUC of all predictions together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from flwr.app import Message
+from flwr.clientapp import ClientApp
+from sklearn.metrics import roc_auc_score
+
+from thyroid_fl.client.inference import predict
+from thyroid_fl.client.results import site_results
+from thyroid_fl.client.site import open_archive
+from thyroid_fl.evaluation.classification import patient_scores
+from thyroid_fl.server.site_results import ask_results
+from thyroid_fl.settings import make_study
+from thyroid_fl.simulation.grid import FIRST_NODE_ID, InProcessGrid
+from thyroid_fl.statistics import auc, within_site_auc
+from thyroid_fl.strategies.arrays import arrays_of_record, record_of
+from thyroid_fl.tasks import build_model
+from thyroid_fl.weights import load_arrays, views_of
+
+HOSPITALS = [f"H{k}" for k in range(5)]
+NAMES = dict(enumerate(HOSPITALS, FIRST_NODE_ID))
+
+
+@pytest.fixture(scope="module")
+def study(small_manifest):
+    return make_study(
+        data=str(small_manifest), image_px=32, threads=1, split="patient", wait_s=0.1
+    )
+
+
+@pytest.fixture(scope="module")
+def model(study):
+    """A model whose scores spread, and that knows nothing."""
+    model = build_model(study)
+    with torch.no_grad():
+        model.classifier[-1].weight *= 50
+    return model
+
+
+@pytest.fixture(scope="module")
+def patients(study, model):
+    """The predictions of all hospitals in one place."""
+    archive = open_archive(study, study.data)
+    rows = archive.rows("test")
+    table = archive.table.iloc[rows][["hospital", "patient_id"]]
+    found = patient_scores(table.join(predict(model, archive, rows, study)))
+    assert found["hospital"].nunique() == 5
+    return found
+
+
+def federated(study, model, out, levels):
+    """Return the tables of a test in which each hospital has its level."""
+    app = ClientApp()
+
+    @app.evaluate("test")
+    def test(message, context):
+        hospital = context.node_config["hospital"]
+        own = build_model(study)
+        load_arrays(own, arrays_of_record(message.content["arrays"]))
+        archive = open_archive(study, study.data)
+        level = levels[HOSPITALS.index(hospital)]
+        records = site_results(own, archive, hospital, study, level)
+        return Message(records, reply_to=message)
+
+    grid = InProcessGrid(app, [{"hospital": name} for name in HOSPITALS])
+    ask_results(grid, study, record_of(views_of(model)), out, NAMES)
+    tested = pd.read_csv(out / "test_results.csv").set_index("metric")
+    return tested, pd.read_csv(out / "site_results.csv").set_index("hospital")
+
+
+def test_scores_give_the_same_as_all_predictions_in_one_place(
+    study, model, patients, tmp_path
+):
+    exact = auc(patients["malignant"], patients["score"])
+
+    tested, sites = federated(study, model, tmp_path, ["scores"] * 5)
+
+    found = tested.loc["auc"]
+    assert found["estimate"] == pytest.approx(exact.value, abs=1e-12)
+    assert found["variance"] == pytest.approx(exact.variance, abs=1e-12)
+    assert (found["bound"], found["n"]) == (0, len(patients))
+    for hospital, here in patients.groupby("hospital"):
+        own = auc(here["malignant"], here["score"])
+        assert sites.loc[hospital, ["estimate", "variance"]].tolist() == pytest.approx(
+            [own.value, own.variance], abs=1e-12, nan_ok=True
+        )
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [["histogram"] * 5, ["scores", "histogram", "scores", "histogram", "scores"]],
+)
+def test_from_histograms_the_truth_is_within_the_bound(
+    study, model, patients, tmp_path, levels
+):
+    exact = roc_auc_score(patients["malignant"], patients["score"])
+
+    tested, _ = federated(study, model, tmp_path, levels)
+
+    found = tested.loc["auc"]
+    assert abs(found["estimate"] - exact) <= found["bound"] + 1e-12
+    assert found["bound"] < 0.05
+    assert found["hospitals"] == "; ".join(HOSPITALS)
+
+
+def test_within_hospitals_is_exact_when_some_tell_metrics_only(
+    study, model, patients, tmp_path
+):
+    columns = (patients[name] for name in ("malignant", "score", "hospital"))
+    exact = within_site_auc(*columns)
+
+    levels = ["metrics", "metrics", "histogram", "scores", "metrics"]
+    tested, sites = federated(study, model, tmp_path, levels)
+
+    found = tested.loc["auc_within_site"]
+    assert found["estimate"] == pytest.approx(exact.value, abs=1e-12)
+    assert found["variance"] == pytest.approx(exact.variance, abs=1e-12)
+    assert tested.loc["auc", "hospitals"] == "H2; H3"
+    assert sites["level"].tolist() == levels
+
+
+def test_a_hospital_without_test_cases_answers_with_zeros(study, model, tmp_path):
+    archive = open_archive(study, study.data)
+
+    for level in ("metrics", "histogram", "scores"):
+        told = site_results(model, archive, "nobody", study, level)["results"]
+
+        assert (told["n-images"], told["n-patients"], told["is-external"]) == (0, 0, 1)
+        assert np.isnan(told["auc"])
+        assert not any(told.get("benign-bins", []))
