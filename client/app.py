@@ -6,6 +6,7 @@ Messages (Flower's record keys); every one has, and every reply repeats, ``reque
         ``metrics`` (num-examples, train-loss, n-steps) and ``counts`` of the hospital's
         pictures (n-registered, n-readable, n-usable, n-used).
     evaluate: ``arrays`` -> ``metrics`` (num-examples, loss, and the task's sums).
+    evaluate.test: ``arrays`` -> ``results`` (see `thyroid_fl.site_results`).
     query.summary: nothing -> ``summary`` (counts; see `thyroid_fl.summary`).
 """
 
@@ -23,6 +24,8 @@ from torch import nn
 from thyroid_fl.batches import training_batches
 from thyroid_fl.client.answering import Answer, Asked, answering
 from thyroid_fl.client.inference import validate
+from thyroid_fl.client.results import site_results
+from thyroid_fl.client.site import open_archive
 from thyroid_fl.client.state import load_state, save_state, study_folder
 from thyroid_fl.client.summary import site_summary
 from thyroid_fl.client.training import LocalUpdate, local_update, make_optimizer
@@ -30,6 +33,7 @@ from thyroid_fl.devices import choose_device, place
 from thyroid_fl.errors import RoundError
 from thyroid_fl.packing import Arrays, shapes_of
 from thyroid_fl.settings import Study
+from thyroid_fl.site_results import TEST
 from thyroid_fl.strategies.arrays import packed_record, unpacked
 from thyroid_fl.summary import QUERY
 from thyroid_fl.tasks import TASKS, build_model, local_names
@@ -84,6 +88,20 @@ def evaluate(asked: Asked) -> Answer:
         model, _ = _global_model(asked, state)
         metrics |= validate(model, asked.site, asked.study)
     return Answer(records=Records({"metrics": MetricRecord(dict(metrics))}))
+
+
+@app.evaluate(TEST)
+@answering
+def test(asked: Asked) -> Answer:
+    """Tell how good the model is on the site's test cases, as far as it may be told."""
+    archive = open_archive(
+        asked.study, str(asked.node_config.get("manifest", asked.study.data))
+    )
+    model, _ = _global_model(asked, _state(asked, asked.request.server_round))
+    level = asked.policy.evaluation if asked.policy else "scores"
+    return Answer(
+        records=site_results(model, archive, asked.site.name, asked.study, level)
+    )
 
 
 @app.query(QUERY)

@@ -1,12 +1,16 @@
 """The ServerApp: read the settings; train, or ask what data the hospitals have."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.requests import Request
+from thyroid_fl.server.centre.registry import names_by_node
+from thyroid_fl.server.checkpoint import best_model
 from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.rounds import run_rounds
 from thyroid_fl.settings import study_from
@@ -22,7 +26,8 @@ def main(grid: Grid, context: Context) -> None:
 
     ``study`` is a study's JSON, the path of a study.toml, or empty for the defaults.
     With ``ask`` = ``summary`` nothing is trained: the hospitals tell what data they
-    have.
+    have. With ``test`` they also test the finished model on their test cases.
+    ``hospitals`` is the centre's list of hospitals, for their names, or empty.
     """
     # Torch and matplotlib are imported here: to import this module is light.
     from thyroid_fl.tasks import build_model
@@ -34,14 +39,27 @@ def main(grid: Grid, context: Context) -> None:
     if ask not in ("training", "summary"):
         raise ConfigError(f"ask is {ask!r}; expected training or summary")
     _log_to_stderr()
-    hospitals = Hospitals(grid=grid, study=study, names=lambda: {})
+    registry = str(context.run_config.get("hospitals", ""))
+    hospitals = Hospitals(
+        grid=grid,
+        study=study,
+        names=partial(names_by_node, Path(registry)) if registry else dict,
+    )
     if ask == "summary":
         from thyroid_fl.server.summary import summarise
 
         summarise(hospitals, out)
         return
     initial = record_of(views_of(build_model(study)))
-    run_rounds(hospitals, make_strategy(study), initial, out)
+    progress = run_rounds(hospitals, make_strategy(study), initial, out)
+    if context.run_config.get("test", True):
+        from thyroid_fl.server.site_results import ask_results
+
+        best = progress.best_round
+        request = Request(
+            study_id=progress.study_id, server_round=best, best_round=best
+        )
+        ask_results(hospitals, request, best_model(out, progress), out)
 
 
 def _log_to_stderr() -> None:

@@ -102,6 +102,12 @@ def load_progress(out: Path, study: Study) -> Progress | None:
     )
 
 
+def best_model(out: Path, progress: Progress) -> Arrays:
+    """Return the model of the best round, in the order of the study's model."""
+    arrays = load_file(model_file(out, progress.best_round))
+    return {name: arrays[name] for name in progress.arrays}
+
+
 def model_file(out: Path, server_round: int) -> Path:
     """Return where a round's model is kept, if it is the last or the best."""
     return out / "checkpoint" / f"model-{server_round:04d}.safetensors"

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 import thyroid_fl
 from thyroid_fl.files import write_whole
-from thyroid_fl.server.checkpoint import Progress, model_file
+from thyroid_fl.server.checkpoint import Progress, best_model
 from thyroid_fl.settings import Study
 
 CARD = """\
@@ -60,7 +60,7 @@ def write_model(out: Path, study: Study, progress: Progress) -> None:
     write_whole(out / "history.csv", lambda path: history.to_csv(path, index=False))
     card = model_card(study, progress)
     write_whole(out / "MODEL_CARD.md", lambda path: path.write_text(card))
-    arrays = load_file(model_file(out, progress.best_round))
+    arrays = best_model(out, progress)
     described = {
         "study": study.to_json(),
         "round": str(progress.best_round),

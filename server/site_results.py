@@ -21,20 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Message, RecordDict
 
 from thyroid_fl.errors import RoundError
 from thyroid_fl.evaluation import classification, segmentation
 from thyroid_fl.evaluation.rows import hospital_means, within
-from thyroid_fl.server.checkpoint import write_whole
-from thyroid_fl.server.hospitals import by_reason, connected, replies
+from thyroid_fl.files import write_whole
+from thyroid_fl.packing import Arrays
+from thyroid_fl.requests import Request
+from thyroid_fl.server.hospitals import Hospitals, by_reason, connected, replies
+from thyroid_fl.server.participation import add_trips
 from thyroid_fl.server.result_replies import SiteResult, read_results
 from thyroid_fl.settings import Study
 from thyroid_fl.site_results import TEST
 from thyroid_fl.statistics import Estimate
 from thyroid_fl.statistics.pooled import own_auc, pooled_auc, within_hospitals_auc
 from thyroid_fl.statistics.pooled_means import mean_of_sums
+from thyroid_fl.strategies.arrays import packed_record
 from thyroid_fl.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -56,37 +59,39 @@ Named = dict[str, SiteResult]
 
 
 def ask_results(
-    grid: Grid, study: Study, arrays: ArrayRecord, out: Path, names: Mapping[int, str]
+    hospitals: Hospitals, request: Request, arrays: Arrays, out: Path
 ) -> None:
-    """Have the model tested in all connected hospitals, and write what comes of it.
+    """Have a model tested in all connected hospitals, and write what comes of it.
 
     Args:
-        grid: the hospitals.
-        study: ``min_hospitals``, ``wait_s`` and ``round_deadline_s`` count here.
-        arrays: the model.
+        hospitals: whom to ask; of their study ``min_hospitals``, ``wait_s`` and
+            ``round_deadline_s`` count here.
+        request: its round is that of the model.
+        arrays: the model, in the order of the study's.
         out: gets the two tables.
-        names: of the hospitals by node; a node without a name goes by its number.
 
     Raises:
         RoundError: no hospital sent a usable answer; the tables say why.
     """
-    asked = RecordDict({"arrays": arrays, "config": ConfigRecord()})
+    study = hospitals.study
+    record = packed_record(arrays, study.download)
     messages = [
-        Message(asked, node, f"evaluate.{TEST}")
-        for node in connected(grid, study).get_node_ids()
+        Message(RecordDict({"arrays": record}), node, f"evaluate.{TEST}")
+        for node in connected(hospitals).get_node_ids()
     ]
     failed: dict[int, str] = {}
     told = {
         reply.metadata.src_node_id: reply.content
-        for reply in replies(grid, messages, study.round_deadline_s, failed)
+        for reply in replies(hospitals, messages, request, failed)
     }
+    add_trips(out, hospitals)
     results, left_out = read_results(study, told)
     failed |= left_out
-    write_results(out, study, results, failed, names)
+    write_results(out, study, results, failed, hospitals.names())
     if not results:
         raise RoundError(
-            f"no hospital tested the model: {by_reason(failed, [])}. "
-            "The model is kept: ask again when that is mended"
+            f"no hospital tested the model: {by_reason(hospitals, failed, [])}. "
+            "The model is kept: start the study again to have it tested"
         )
     logger.info("%d hospitals tested the model, %d failed", len(results), len(failed))
 

@@ -178,7 +178,7 @@ def train(
         server_app,
         client_app,
         [{"hospital": name} for name in training.hospitals],
-        {"study": training.study.to_json(), "out": str(folder)},
+        {"study": training.study.to_json(), "out": str(folder), "test": False},
         on_reply,
     )
 

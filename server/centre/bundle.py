@@ -31,6 +31,7 @@ ask = "training"
 study = ""
 out = ""
 hospitals = ""
+test = true
 """
 _README = """\
 # thyroid-fl

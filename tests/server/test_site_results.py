@@ -10,6 +10,8 @@ from flwr.clientapp import ClientApp
 
 from thyroid_fl.client.results import told_of
 from thyroid_fl.errors import RoundError
+from thyroid_fl.requests import Request
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.result_replies import read_results
 from thyroid_fl.server.site_results import (
     ask_results,
@@ -21,7 +23,6 @@ from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import FIRST_NODE_ID, InProcessGrid
 from thyroid_fl.site_results import LEVELS
 from thyroid_fl.statistics import auc, clustered_mean, random_effects_mean
-from thyroid_fl.strategies.arrays import record_of
 from thyroid_fl.tasks import TASKS
 
 STUDY = make_study(wait_s=0.1)
@@ -299,15 +300,18 @@ def asked(out, answers, study=STUDY):
 
     @app.evaluate("test")
     def answer(message, context):
-        assert set(message.content) == {"arrays", "config"}
+        assert set(message.content) == {"arrays", "request"}
         values = answers[context.node_config["number"]]
         if values is None:
             raise RuntimeError("ConfigError in the hospital")
-        return Message(reply(values), reply_to=message)
+        told = reply(values)
+        told["request"] = message.content["request"]
+        return Message(told, reply_to=message)
 
     grid = InProcessGrid(app, [{"number": k} for k in range(len(answers))])
-    arrays = record_of({"w": np.zeros(3, "f4")})
-    ask_results(grid, study, arrays, out, {FIRST_NODE_ID: "Nord"})
+    hospitals = Hospitals(grid=grid, study=study, names=lambda: {FIRST_NODE_ID: "Nord"})
+    request = Request(study_id=32 * "a", server_round=1)
+    ask_results(hospitals, request, {"w": np.zeros(3, "f4")}, out)
 
 
 def test_hospitals_are_asked_and_one_that_fails_costs_no_other(tmp_path):

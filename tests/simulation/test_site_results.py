@@ -4,21 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from flwr.app import Message
-from flwr.clientapp import ClientApp
 from sklearn.metrics import roc_auc_score
 
+from thyroid_fl.client.app import app
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.results import site_results
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.evaluation.classification import patient_scores
+from thyroid_fl.requests import Request
+from thyroid_fl.server.hospitals import Hospitals
 from thyroid_fl.server.site_results import ask_results
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import FIRST_NODE_ID, InProcessGrid
 from thyroid_fl.statistics import auc, within_site_auc
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.tasks import build_model
-from thyroid_fl.weights import load_arrays, views_of
+from thyroid_fl.weights import arrays_of
 
 HOSPITALS = [f"H{k}" for k in range(5)]
 NAMES = dict(enumerate(HOSPITALS, FIRST_NODE_ID))
@@ -51,22 +51,28 @@ def patients(study, model):
     return found
 
 
+POLICY = """\
+tasks = ["classification"]
+strategies = ["fedavg"]
+most_rounds = 99
+most_local_epochs = 9
+least_hospitals = 1
+least_noise = 0.0
+evaluation = "{}"
+"""
+
+
 def federated(study, model, out, levels):
     """Return the tables of a test in which each hospital has its level."""
-    app = ClientApp()
-
-    @app.evaluate("test")
-    def test(message, context):
-        hospital = context.node_config["hospital"]
-        own = build_model(study)
-        load_arrays(own, arrays_of_record(message.content["arrays"]))
-        archive = open_archive(study, study.data)
-        level = levels[HOSPITALS.index(hospital)]
-        records = site_results(own, archive, hospital, study, level)
-        return Message(records, reply_to=message)
-
-    grid = InProcessGrid(app, [{"hospital": name} for name in HOSPITALS])
-    ask_results(grid, study, record_of(views_of(model)), out, NAMES)
+    nodes = []
+    for hospital, level in zip(HOSPITALS, levels, strict=True):
+        policy = out / f"{hospital}.toml"
+        policy.write_text(POLICY.format(level))
+        nodes.append({"hospital": hospital, "policy": str(policy)})
+    grid = InProcessGrid(app, nodes, {"study": study.to_json(), "out": str(out)})
+    hospitals = Hospitals(grid=grid, study=study, names=lambda: NAMES)
+    request = Request(study_id=32 * "a", server_round=1)
+    ask_results(hospitals, request, arrays_of(model), out)
     tested = pd.read_csv(out / "test_results.csv").set_index("metric")
     return tested, pd.read_csv(out / "site_results.csv").set_index("hospital")
 
