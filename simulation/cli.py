@@ -130,6 +130,35 @@ def cohort(
 
 
 @main.command()
+def hospitals(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the hospitals.")],
+    number: Annotated[int, typer.Option(help="How many hospitals.")] = 3,
+    scale: Annotated[float, typer.Option(help="1: the paper's 10 023 patients.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 1,
+    picture_px: Annotated[int, typer.Option(help="Side of the pictures.")] = 96,
+    debug: Debug = False,
+) -> None:
+    """Write the cohort's largest hospitals, each with a folder and manifest of its own.
+
+    To try a real federation on one machine.
+    """
+    with error_edge(debug=debug):
+        from thyroid_fl.simulation.cohort.pictures import write_hospitals
+
+        with progress_bar("drawing pictures") as show:
+            manifests = write_hospitals(
+                folder,
+                number,
+                scale=scale,
+                seed=seed,
+                picture_px=picture_px,
+                progress=show,
+            )
+        for manifest in manifests:
+            typer.echo(manifest)
+
+
+@main.command()
 def summary(
     data: Annotated[
         str, typer.Argument(help="A manifest, or 'synthetic': the 208-hospital cohort.")

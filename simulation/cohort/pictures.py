@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,27 +58,93 @@ def open_cohort(
     if folder.exists():
         _check_same(folder, facts)
         return manifest
+    patients = cohort(seed=seed, scale=scale)
+    with _building(folder) as building:
+        rows = _draw_all(patients, lambda _: building, seed, picture_px, progress)
+        write_manifest(rows, building / manifest.name)
+        (building / "cohort.json").write_text(json.dumps(facts, indent=2))
+    return manifest
+
+
+def write_hospitals(
+    folder: Path,
+    n_hospitals: int,
+    *,
+    scale: float,
+    seed: int = 1,
+    picture_px: int = PICTURE_PX,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Write the cohort's largest hospitals, each into a folder of its own.
+
+    So one machine can play a real federation, in which nobody has all manifests.
+
+    Args:
+        folder: a new one; gets ``H001/manifest.csv``, ``H001/images/`` and so on.
+        n_hospitals: how many.
+        scale: share of the cohort's 10 023 patients, at most 1.
+        seed: of everything drawn.
+        picture_px: side of the square pictures, in pixels.
+        progress: called with pictures done and all.
+
+    Returns:
+        The manifests, the largest hospital's first.
+
+    Raises:
+        ConfigError: the folder exists, or ``scale`` or ``n_hospitals`` is out of range.
+    """
+    if folder.exists():
+        raise ConfigError(f"{folder} exists: choose another folder")
+    patients = cohort(seed=seed, scale=scale)
+    largest = patients["hospital"].value_counts(sort=True).index[:n_hospitals]
+    if not 1 <= n_hospitals <= patients["hospital"].nunique():
+        raise ConfigError(f"{n_hospitals} hospitals: expected 1 to 208")
+    chosen = patients[patients["hospital"].isin(largest)]
+    with _building(folder) as building:
+        rows = _draw_all(
+            chosen, lambda name: building / name, seed, picture_px, progress
+        )
+        for name, own in rows.groupby("hospital"):
+            write_manifest(own, building / str(name) / "manifest.csv")
+    return [folder / name / "manifest.csv" for name in largest]
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside this one, which takes its place when all went well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".cohort-", dir=folder.parent))
     try:
-        (building / "images").mkdir()
-        (building / "masks").mkdir()
-        patients = cohort(seed=seed, scale=scale).to_dict("records")
-        n_images = sum(patient["n_images"] for patient in patients)
-        rows: list[dict[str, Any]] = []
-        jobs = [(building, seed, picture_px, patient) for patient in patients]
-        # spawn: a fork of a process that runs torch's threads can hang
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawn) as pool:
-            for drawn in pool.map(_draw_patient, jobs, chunksize=16):
-                rows += drawn
-                progress(len(rows), n_images)
-        write_manifest(pd.DataFrame(rows), building / manifest.name)
-        (building / "cohort.json").write_text(json.dumps(facts, indent=2))
+        yield building
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return manifest
+
+
+def _draw_all(
+    patients: pd.DataFrame,
+    folder_of: Callable[[str], Path],
+    seed: int,
+    picture_px: int,
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
+    """Draw the patients' pictures into their hospitals' folders; return the rows."""
+    for name in patients["hospital"].unique():
+        for part in ("images", "masks"):
+            (folder_of(name) / part).mkdir(parents=True, exist_ok=True)
+    n_images = int(patients["n_images"].sum())
+    rows: list[dict[str, Any]] = []
+    jobs = [
+        (folder_of(patient["hospital"]), seed, picture_px, patient)
+        for patient in patients.to_dict("records")
+    ]
+    # spawn: a fork of a process that runs torch's threads can hang
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawn) as pool:
+        for drawn in pool.map(_draw_patient, jobs, chunksize=16):
+            rows += drawn
+            progress(len(rows), n_images)
+    return pd.DataFrame(rows)
 
 
 def _facts(scale: float, seed: int, picture_px: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_the_server_app_trains_the_studys_model(tmp_path: Path, reply_to: Any) -
     def evaluate(message: Message, context: object) -> Message:
         return reply_to(message, m=MetricRecord({"num-examples": 1, "loss": 0.5}))
 
-    run_config = {"study": study.to_json(), "out": str(tmp_path / "out")}
+    run_config = {"study": study.to_json(), "out": str(tmp_path / "out"), "test": False}
     run_in_process(server_app, app, [{}, {}], run_config)
 
     saved = load_file(tmp_path / "out" / "model.safetensors")
