@@ -118,7 +118,7 @@ def sites_table(federation: Federation) -> pd.DataFrame | None:
             line[metric] = interval(row.estimate, row.low, row.high)
     table = pd.DataFrame(list(lines.values())).fillna(DASH)
     known = [name for name in table if (table[name] != DASH).any()]
-    return table[known]
+    return table[[*(name for name in known if name != "Answer"), "Answer"]]
 
 
 def levels_table(federation: Federation) -> pd.DataFrame | None:

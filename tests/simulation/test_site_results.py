@@ -18,6 +18,7 @@ from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import FIRST_NODE_ID, InProcessGrid
 from thyroid_fl.statistics import auc, within_site_auc
 from thyroid_fl.tasks import build_model
+from thyroid_fl.tasks.detection import best_box_iou
 from thyroid_fl.weights import arrays_of
 
 HOSPITALS = [f"H{k}" for k in range(5)]
@@ -52,7 +53,7 @@ def patients(study, model):
 
 
 POLICY = """\
-tasks = ["classification"]
+tasks = ["classification", "detection"]
 strategies = ["fedavg"]
 most_rounds = 99
 most_local_epochs = 9
@@ -137,3 +138,27 @@ def test_a_hospital_without_test_cases_answers_with_zeros(study, model, tmp_path
         assert (told["n-images"], told["n-patients"], told["is-external"]) == (0, 0, 1)
         assert np.isnan(told["auc"])
         assert not any(told.get("benign-bins", []))
+
+
+def test_detection_tells_sums_that_are_the_means_over_all_patients(
+    small_manifest, tmp_path
+):
+    study = make_study(
+        task="detection", data=str(small_manifest), image_px=64, threads=1,
+        split="patient", wait_s=0.1,
+    )  # fmt: skip
+    model = build_model(study)
+    archive = open_archive(study, study.data)
+    rows = archive.rows("test")
+    found = predict(model, archive, rows, study)
+    patients = archive.table["patient_id"].iloc[rows]
+    by_patient = best_box_iou(found).groupby(patients).mean()
+
+    tested, sites = federated(study, model, tmp_path, ["metrics"] * 5)
+
+    row = tested.loc["best_box_iou"]
+    assert row["estimate"] == pytest.approx(by_patient.mean(), abs=1e-9)
+    assert row["variance"] == pytest.approx(by_patient.sem() ** 2, rel=1e-6)
+    assert (row["n"], row["bound"]) == (len(by_patient), 0)
+    assert len(sites) == 10
+    assert row["estimate"] > 0

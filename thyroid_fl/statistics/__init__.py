@@ -31,6 +31,15 @@ from thyroid_fl.statistics.operating_point import (
     detection_rate,
 )
 from thyroid_fl.statistics.overlap import dice, hausdorff95, iou
+from thyroid_fl.statistics.pooled import (
+    PooledAuc,
+    SiteAuc,
+    own_auc,
+    pooled_auc,
+    site_auc,
+    within_hospitals_auc,
+)
+from thyroid_fl.statistics.pooled_means import MeanSums, mean_of_sums, mean_sums
 from thyroid_fl.statistics.precision_recall import (
     PrecisionRecallBand,
     PrecisionRecallCurve,
@@ -47,10 +56,13 @@ __all__ = [
     "Detections",
     "Estimate",
     "KendallW",
+    "MeanSums",
+    "PooledAuc",
     "PrecisionRecallBand",
     "PrecisionRecallCurve",
     "RandomEffects",
     "RocBand",
+    "SiteAuc",
     "WithinSiteAuc",
     "auc",
     "average_precision",
@@ -69,12 +81,18 @@ __all__ = [
     "kendall_w",
     "match_detections",
     "mean_auc",
+    "mean_of_sums",
     "mean_over_seeds",
+    "mean_sums",
+    "own_auc",
+    "pooled_auc",
     "precision_recall_band",
     "precision_recall_curve",
     "proportion",
     "random_effects_mean",
     "roc_curve_band",
+    "site_auc",
+    "within_hospitals_auc",
     "within_site_auc",
     "youden_threshold",
 ]

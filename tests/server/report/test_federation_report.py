@@ -178,7 +178,7 @@ def test_what_left_each_hospital_is_said_by_its_level(page):
 
 
 def test_a_hospital_whose_test_failed_is_there_with_the_reason(page):
-    assert "77 auc is 7" in page.text
+    assert "77 " + 4 * "\u2013" + "auc is 7" in page.text
 
 
 def test_every_figure_is_beside_the_page_with_its_numbers(page, folder):
