@@ -133,8 +133,6 @@ def _explain(service: Service, tail: str) -> str:
     """Return what the end of a service's log means, in words."""
     if "address already in use" in tail:
         return "its port is taken by another program: end that program"
-    if service.name == "superexec" and "401" in tail[-1000:]:
-        return "superexec.secret has changed since the SuperLink started: start again"
     if "No space left" in tail or "database or disk is full" in tail:
         return f"the disk is full: free space at {service.log.parent.parent}"
     return ""

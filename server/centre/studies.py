@@ -162,7 +162,8 @@ def _start(centre: Centre, record: Record) -> Record:
         if run and run.status != "finished":
             raise ConfigError(
                 f"{record.name} runs already: see thyroid-server status, or stop it "
-                f"first: thyroid-server stop {record.name}"
+                f"first: thyroid-server stop {record.name} (that a ServerApp was "
+                "killed is noticed after a minute)"
             )
         is_new = not out.exists()
         out.mkdir(parents=True, exist_ok=True)

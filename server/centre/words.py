@@ -47,8 +47,7 @@ def standing_words(one: Standing) -> str:
         if one.best_round:
             words += f", best round {one.best_round} by {study.select_by}"
     if one.why:
-        why = " ".join(one.why.split())
-        words += f": {why.removeprefix('ServerApp failed with exception: ')}"
+        words += f": {_plain_reason(one.why)}"
     if one.state in ("failed", "stopped"):
         words += f"; to go on: thyroid-server resume {one.record.name}"
     return words
@@ -81,6 +80,13 @@ def plain(lines: Iterable[str]) -> Iterator[str]:
             text = _LEVEL.sub("", line).strip()
             if text:
                 yield text
+
+
+def _plain_reason(why: str) -> str:
+    why = " ".join(why.split())
+    if why.startswith("No heartbeat received"):
+        return "its ServerApp was killed, or the centre was restarted"
+    return why.removeprefix("ServerApp failed with exception: ")
 
 
 def _short(when: str) -> str:

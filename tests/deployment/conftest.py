@@ -139,7 +139,7 @@ def process(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=environment() | variables,
-            preexec_fn=_end_with_parent,
+            preexec_fn=_child,
         )
     family = psutil.Process(running.pid)
     try:
@@ -159,6 +159,13 @@ def process(
         _, left = psutil.wait_procs(children, timeout=10)
         for child in left:
             child.kill()
+
+
+def _child() -> None:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored after a shell's &
+    _end_with_parent()
 
 
 def nginx() -> str | None:

@@ -5,6 +5,7 @@ The hospitals here are Flower's own SuperNodes; thyroid-client has tests of its 
 
 import json
 import shutil
+import signal
 import ssl
 import subprocess
 from contextlib import ExitStack
@@ -167,6 +168,21 @@ def test_study_is_stopped_and_resumed(centre, waiting):
     assert len(set(kept["run_ids"])) == 2
 
 
+def test_following_ends_with_ctrl_c_and_the_study_goes_on(centre, waiting, wait):
+    command = ("thyroid-server", "run", waiting, "--name", "watched")
+    with centre.start_program(
+        "watched", *command, "--centre", centre.folder, PYTHONUNBUFFERED="1"
+    ) as window:
+        wait(lambda: "of 9 hospitals connected" in centre.log_of("watched"))
+
+        window.send_signal(signal.SIGINT)
+
+        assert window.wait(30) == 0
+    assert "watched goes on without this window" in centre.log_of("watched")
+    assert "watched: running" in centre.done("status")
+    centre.done("stop", "watched")
+
+
 def test_study_survives_a_killed_superlink(centre, waiting, wait):
     centre.done("run", waiting, "--name", "survivor", "--no-follow")
     centre.wait_for_status("survivor: running")
@@ -211,7 +227,7 @@ def test_nobody_is_served_without_a_signature(centre):
     if centre.centre.is_direct:
         pytest.skip("nginx is not installed on this machine")
     trusted = ssl.create_default_context(cafile=str(centre.kit / "ca.crt"))
-    protobuf = {"content-type": "application/x-protobuf"}
+    protobuf = {"content-type": "application/protobuf"}
     with httpx.Client(verify=trusted, headers=protobuf) as client:
         inside = f"https://{centre.centre.superlink}"
         paths = set(client.get(f"{inside}/openapi.json").json()["paths"])

@@ -189,17 +189,23 @@ def test_log_is_shown_in_plain_words():
     assert list(plain(log)) == ["2026-01-01 round 1 of 2: loss 0.5", "a node left"]
 
 
-def test_standing_says_how_far_and_what_to_do():
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("ServerApp failed with exception: too few\nhospitals", "too few hospitals"),
+        (
+            "No heartbeat received from the task",
+            "its ServerApp was killed, or the centre was restarted",
+        ),
+    ],
+)
+def test_standing_says_how_far_and_what_to_do(why, words):
     record = Record(name="first", study=make_study(), ask="training", run_ids=(1,))
     standing = Standing(
-        record=record,
-        state="failed",
-        why="ServerApp failed with exception: too few\nhospitals",
-        last_round=2,
-        best_round=1,
+        record=record, state="failed", why=why, last_round=2, best_round=1
     )
 
     assert standing_words(standing) == (
-        "first: failed, round 2 of 8, best round 1 by loss: too few hospitals; "
+        f"first: failed, round 2 of 8, best round 1 by loss: {words}; "
         "to go on: thyroid-server resume first"
     )

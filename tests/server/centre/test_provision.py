@@ -149,7 +149,8 @@ def test_nginx_publishes_the_fleet_api_only(provisioned):
 
         assert locations == ["/", "= /v1/fleet", "/v1/fleet/"]
         assert text.count("return 403;") == 2
-        assert text.count("proxy_pass https://127.0.0.1:28000;") == 1
+        assert re.findall(r"proxy_pass (.+);", text) == ["https://thyroid_fl_superlink"]
+        assert "server 127.0.0.1:28000;" in text
         assert "listen 28443 ssl;" in text
 
 
