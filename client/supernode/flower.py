@@ -16,6 +16,7 @@ import importlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from thyroid_fl.client import audit
 from thyroid_fl.client.supernode.bundle import refuse_bundle, refuse_run
 from thyroid_fl.client.supernode.contact import Contact, write_contact
 from thyroid_fl.client.supernode.folder import Hospital, read_key
-from thyroid_fl.client.supernode.words import NO_APPS
+from thyroid_fl.client.supernode.words import CONNECTED, NO_APPS
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def guard(flower: Any, hospital: Hospital) -> None:
             audit.append(
                 hospital.audit, {"event": "connected", "address": hospital.address}
             )
-            log.info("connected to the centre at %s", hospital.address)
+            log.warning(CONNECTED)
             get_run, get_fab = checked(get_run, get_fab, refused)
             receive = _noted(receive, hospital.contact)
             yield (node_id, receive, send, get_run, get_fab, *others)
@@ -215,8 +216,10 @@ def _apps(address: str, secret: Path) -> Iterator[None]:
     def watch() -> None:
         starter.wait()
         if not is_ending.is_set():
-            print(NO_APPS, file=sys.stderr, flush=True)
-            os._exit(1)  # it is supervised: all starts again
+            log.error(NO_APPS)
+            # It is supervised: all starts again. Not by _exit: unless it takes leave,
+            # the centre would not let it in again for a minute.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
