@@ -41,7 +41,7 @@ _CAUSES = (
         "hospital.key.pub` (or another program is connected with a copy of the key)",
     ),
     (
-        r"403 Forbidden|404 Not Found",
+        r"Redirect response|403 Forbidden|404 Not Found",
         "what answers at {address} is no Flower server: compare address in "
         "hospital.toml with the kit's, or tell the centre",
     ),

@@ -9,10 +9,14 @@ import importlib
 import io
 import zipfile
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from flwr.app import Message, RecordDict
+from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -21,11 +25,12 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.nodestate import NodeStateFactory
 
 from thyroid_fl.client.audit import read_log
 from thyroid_fl.client.supernode.contact import read_contact
-from thyroid_fl.client.supernode.flower import guard
+from thyroid_fl.client.supernode.flower import guard, stay_at_the_centre
 
 NODE_ID = 7
 PROJECT = """
@@ -202,3 +207,35 @@ def test_a_run_under_another_number_is_refused(node):
 
     assert not taken
     assert "another run" in error
+
+
+def test_a_redirect_of_the_centre_is_not_followed():
+    asked = []
+
+    class Anywhere(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{port}/inside")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    class Client(FleetHttpClient):
+        pass
+
+    stay_at_the_centre(Client)
+    with HTTPServer(("127.0.0.1", 0), Anywhere) as server:
+        port = server.server_port
+        Thread(target=server.serve_forever, daemon=True).start()
+        with (
+            Client.from_server_address(
+                f"127.0.0.1:{port}", True, None, interceptors=[]
+            ) as client,
+            pytest.raises(httpx.HTTPStatusError, match="Redirect response"),
+        ):
+            client.PullMessages(PullMessagesRequest())
+        server.shutdown()
+
+    assert len(asked) == 1
