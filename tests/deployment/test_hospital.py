@@ -383,20 +383,6 @@ def test_it_talks_to_the_centre_and_to_nobody_else(hospital, centre):
     assert far <= {centre.address}
 
 
-def test_a_killed_node_comes_back_and_leaves_nothing_running(hospital):
-    node = the_node(hospital.program)
-    below = node.children(recursive=True)
-    before = n_events(hospital.own, "connected")
-
-    node.kill()
-
-    assert below
-    eventually(lambda: not any(map(is_alive, below)), "what it had started is gone")
-    # The centre lets it in again once the heartbeats of the killed one are overdue.
-    again = lambda: n_events(hospital.own, "connected") > before  # noqa: E731
-    eventually(again, "connected again", 180)
-
-
 def test_a_killed_starter_of_the_apps_comes_back(hospital):
     before = n_events(hospital.own, "connected")
     (starter,) = the_node(hospital.program).children()
@@ -416,6 +402,20 @@ def test_a_restarted_centre_finds_it_again(hospital, centre):
     start_superlink(centre)
 
     eventually(says(hospital.own, "connected since"), "connected again")
+
+
+def test_a_killed_node_comes_back_and_leaves_nothing_running(hospital):
+    node = the_node(hospital.program)
+    below = node.children(recursive=True)
+    before = n_events(hospital.own, "connected")
+
+    node.kill()
+
+    assert below
+    eventually(lambda: not any(map(is_alive, below)), "what it had started is gone")
+    # The centre lets it in again once the heartbeats of the killed one are overdue.
+    again = lambda: n_events(hospital.own, "connected") > before  # noqa: E731
+    eventually(again, "connected again", 180)
 
 
 def test_another_server_with_the_address_is_not_believed(centre, manifest, tmp_path):
