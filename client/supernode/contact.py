@@ -24,6 +24,12 @@ def write_contact(path: Path, contact: Contact) -> None:
     os.replace(unfinished, path)  # noqa: PTH105 - the one atomic call
 
 
+def silent_s(path: Path, now_s: float) -> float | None:
+    """Return the seconds since the last contact, or None where there was none."""
+    contact = read_contact(path)
+    return None if contact is None else now_s - contact.time_s
+
+
 def read_contact(path: Path) -> Contact | None:
     """Return the last contact, or None where there was none."""
     try:

@@ -7,47 +7,38 @@ the error that the centre gets for a bundle that fails it. The check is asked fo
 run that the SuperNode does not know yet, and it gets to know a run only after its
 bundle was accepted, under the bundle's hash; so it holds for every message.
 
-The apps are started by a ``flower-superexec`` of our own, which shares a secret with
-this process: in Flower's usual mode any program on the machine that finds the port
-could take over the hospital's part of a study.
+Flower's line to the centre would follow a redirect to any other host, so also within
+the hospital's network; this is switched off.
 """
 
 import importlib
 import logging
-import os
-import secrets
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from flwr.app import Error
 from flwr.common.constant import ISOLATION_MODE_PROCESS, ErrorCode
 from flwr.supercore.fab import Fab
 from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.supercore.run import Run
-from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
 from thyroid_fl.client import audit
+from thyroid_fl.client.supernode.apps import app_starter, runtime_api
 from thyroid_fl.client.supernode.bundle import refuse_bundle, refuse_run
 from thyroid_fl.client.supernode.contact import Contact, write_contact
 from thyroid_fl.client.supernode.folder import Hospital, read_key
-from thyroid_fl.client.supernode.words import NO_APPS
+from thyroid_fl.client.supernode.words import CONNECTED
 
 log = logging.getLogger(__name__)
 
 # `flwr.supernode.start_client_internal` is a function of that name in the package.
 _INTERNAL = "flwr.supernode.start_client_internal"
 _VERDICT = "hospital"
-_START_S = 30.0
-_END_S = 10.0
 
 GetRun = Callable[[int], Run]
 GetFab = Callable[[str, int], Fab]
@@ -61,6 +52,7 @@ def serve(hospital: Hospital) -> None:
     SIGTERM (exit code 0).
     """
     flower = importlib.import_module(_INTERNAL)
+    stay_at_the_centre(ProtobufClient)
     guard(flower, hospital)
     key = read_key(hospital.key)
     config: dict[str, str | int] = {
@@ -73,8 +65,8 @@ def serve(hospital: Hospital) -> None:
         config["min-cell"] = hospital.min_cell
     states = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
     with (
-        _runtime_api(states, hospital.state / "flower") as (address, secret),
-        _apps(address, secret),
+        runtime_api(states, hospital.state / "flower") as (address, secret),
+        app_starter(address, secret),
     ):
         flower.start_client_internal(
             state_factory=states,
@@ -119,13 +111,24 @@ def guard(flower: Any, hospital: Hospital) -> None:
             audit.append(
                 hospital.audit, {"event": "connected", "address": hospital.address}
             )
-            log.info("connected to the centre at %s", hospital.address)
+            log.warning(CONNECTED)
             get_run, get_fab = checked(get_run, get_fab, refused)
             receive = _noted(receive, hospital.contact)
             yield (node_id, receive, send, get_run, get_fab, *others)
 
     flower._init_connection = connected
     flower._verify_fab = verify
+
+
+def stay_at_the_centre(client: Any) -> None:
+    """Have Flower's clients of that class follow no redirect, from now on."""
+    made = client.__init__
+
+    def without_redirects(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        self._client.follow_redirects = False
+
+    client.__init__ = without_redirects
 
 
 def checked(
@@ -169,62 +172,3 @@ def _noted(receive: Callable[[], Any], path: Path) -> Callable[[], Any]:
         return received
 
     return receive_noted
-
-
-@contextmanager
-def _runtime_api(states: NodeStateFactory, home: Path) -> Iterator[tuple[str, Path]]:
-    """Serve the apps of this process on a free port; yield address and secret."""
-    secret = secrets.token_bytes(32)
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / "superexec.secret"
-    path.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-    ) as f:
-        f.write(secret)
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(state_factory=states, superexec_auth_secret=secret)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
-    thread.start()
-    end = time.monotonic() + _START_S
-    while not server.started:
-        if time.monotonic() > end or not thread.is_alive():
-            raise RuntimeError("Flower's Runtime API does not start")
-        time.sleep(0.05)
-    try:
-        yield f"127.0.0.1:{listening.getsockname()[1]}", path
-    finally:
-        server.should_exit = True
-        thread.join(_END_S)
-
-
-@contextmanager
-def _apps(address: str, secret: Path) -> Iterator[None]:
-    """Have the apps started; without their starter this process ends, too."""
-    starter = subprocess.Popen(
-        [
-            str(Path(sys.executable).with_name("flower-superexec")),
-            *("--insecure", "--runtime-api-address", address),  # on the loopback only
-            *("--superexec-auth-secret-file", str(secret)),
-            *("--parent-pid", str(os.getpid())),
-        ]
-    )
-    is_ending = threading.Event()
-
-    def watch() -> None:
-        starter.wait()
-        if not is_ending.is_set():
-            print(NO_APPS, file=sys.stderr, flush=True)
-            os._exit(1)  # it is supervised: all starts again
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        is_ending.set()
-        starter.terminate()
-        try:
-            starter.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            starter.kill()

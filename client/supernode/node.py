@@ -3,6 +3,7 @@
 `thyroid_fl.client.supernode.running` starts this program, and starts it again.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def main(folder: Path) -> int:
     # Flower reads the environment when it is imported.
     from thyroid_fl.client.supernode.flower import serve
 
-    print(STARTS, file=sys.stderr, flush=True)
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger(__name__).warning(STARTS)
     audit.append(hospital.audit, {"event": "started"})
     try:
         serve(hospital)

@@ -5,11 +5,13 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from thyroid_fl.client.supernode.contact import silent_s
 from thyroid_fl.client.supernode.environment import hardened
 from thyroid_fl.client.supernode.folder import Hospital, check_ready
 from thyroid_fl.client.supernode.words import explain
@@ -34,7 +36,12 @@ def run(hospital: Hospital, stop: threading.Event | None = None) -> None:
     )
 
     def in_words(_: Service, tail: str) -> str:
-        return explain(tail, name=hospital.name, address=hospital.address)
+        return explain(
+            tail,
+            name=hospital.name,
+            address=hospital.address,
+            silent_s=silent_s(hospital.contact, time.time()),
+        )
 
     with _alone(_lock_file(hospital)):
         supervise([node], in_words, stop)

@@ -7,7 +7,7 @@ from typing import Any
 from thyroid_fl.client.audit import read_log
 from thyroid_fl.client.audit_words import request_words
 from thyroid_fl.client.policy import Policy, read_policy
-from thyroid_fl.client.supernode.contact import read_contact
+from thyroid_fl.client.supernode.contact import read_contact, silent_s
 from thyroid_fl.client.supernode.folder import Hospital
 from thyroid_fl.client.supernode.running import running_since
 from thyroid_fl.client.supernode.words import explain
@@ -74,17 +74,22 @@ def _connection(hospital: Hospital, events: list[dict[str, Any]], now: datetime)
         if age_s > LONG_S:
             return f"connection lost {age_s:.0f} s ago; it is tried again by itself"
         return since
-    return f"not connected: {_cause(hospital) or 'connecting'}"
+    return f"not connected: {_cause(hospital, now) or 'connecting'}"
 
 
-def _cause(hospital: Hospital) -> str:
+def _cause(hospital: Hospital, now: datetime) -> str:
     try:
         with hospital.node_log.open("rb") as file:
             file.seek(max(0, hospital.node_log.stat().st_size - TAIL_BYTES))
             tail = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return explain(tail, name=hospital.name, address=hospital.address)
+    return explain(
+        tail,
+        name=hospital.name,
+        address=hospital.address,
+        silent_s=silent_s(hospital.contact, now.timestamp()),
+    )
 
 
 def _policy(hospital: Hospital) -> str:

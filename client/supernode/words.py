@@ -3,10 +3,16 @@
 import re
 
 STARTS = "thyroid-client: the connection starts"
-"""The first line of each start in the log."""
+"""Written to the log at each start."""
+CONNECTED = "thyroid-client: connected to the centre"
+"""Written to the log when the centre has let the hospital in."""
 NO_APPS = "thyroid-client: the starter of the apps (flower-superexec) ended"
 
-# The last of these in the log counts; of several in one line the first here.
+STILL_OPEN_S = 120.0
+"""So long after its last word a centre may still count a cut connection as open."""
+
+_REFUSED = r"\[code: 200[14]\]|401 Unauthorized"
+# The last in the log counts; of several in one line the first here.
 _CAUSES = (
     (
         r"certificate has expired",
@@ -29,18 +35,18 @@ _CAUSES = (
         "with the kit's, or tell the centre",
     ),
     (
-        r"\[code: 200[14]\]|401 Unauthorized",
+        _REFUSED,
         "the centre does not know this hospital's key, or has revoked it: send "
         "hospital.key.pub to the centre, and ask for `thyroid-server admit {name} "
-        "hospital.key.pub`",
+        "hospital.key.pub` (or another program is connected with a copy of the key)",
     ),
     (
-        r"403 Forbidden|404 Not Found",
+        r"Redirect response|403 Forbidden|404 Not Found",
         "what answers at {address} is no Flower server: compare address in "
         "hospital.toml with the kit's, or tell the centre",
     ),
     (
-        r"Exit Code: 606|incompatible",
+        r"Exit Code: 606",
         "the centre runs another version of Flower: install the version of the kit",
     ),
     (
@@ -49,26 +55,37 @@ _CAUSES = (
         "tried again by itself",
     ),
     (re.escape(NO_APPS), "the program that starts the training was ended"),
-    (
-        r"SuperNode terminated gracefully",
-        "it was asked to end (or the centre refused this hospital's key)",
-    ),
+)
+_STILL_OPEN = (
+    "the centre still counts the connection that was cut off as open; this ends by "
+    "itself within two minutes. If it lasts, the hospital's key was revoked"
+)
+_ENDED = "it was asked to end, or the centre has revoked this hospital's key"
+_GOOD = re.compile(
+    rf"{re.escape(STARTS)}|{re.escape(CONNECTED)}|Connection successful after"
 )
 
 
-def explain(log: str, *, name: str, address: str) -> str:
+def explain(log: str, *, name: str, address: str, silent_s: float | None = None) -> str:
     """Return what hinders the connection and what to do; empty if the log has no cause.
 
     Args:
-        log: the end of the SuperNode's log; only what follows the last start counts.
+        log: the end of the SuperNode's log; only what follows the last start or
+            success counts.
         name: the hospital's.
         address: the centre's.
+        silent_s: seconds since the centre was last heard; None: never.
     """
-    last, words = -1, ""
-    recent = log.rpartition(STARTS)[2]
+    recent = _GOOD.split(log)[-1]
+    last, words = -2, ""
     for cause, sentence in _CAUSES:
         for found in re.finditer(cause, recent):
             line = recent.rfind("\n", 0, found.start())
-            if line > last or not words:
+            if line > last:
                 last, words = line, sentence
+                # The centre answers a living connection and a foreign key alike.
+                if cause == _REFUSED and (silent_s or STILL_OPEN_S) < STILL_OPEN_S:
+                    words = _STILL_OPEN
+    if not words and "SuperNode terminated gracefully" in recent:
+        return _ENDED
     return words.format(name=name, address=address)
