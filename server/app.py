@@ -8,6 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.files import alone
 from thyroid_fl.requests import Request
 from thyroid_fl.server.centre.registry import names_by_node
 from thyroid_fl.server.checkpoint import best_model
@@ -19,6 +20,9 @@ from thyroid_fl.strategies.arrays import record_of
 
 app = ServerApp()
 
+PATIENCE_S = 120.0
+"""How long a study waits for an earlier run of it to end."""
+
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
@@ -29,10 +33,6 @@ def main(grid: Grid, context: Context) -> None:
     have. With ``test`` they also test the finished model on their test cases.
     ``hospitals`` is the centre's list of hospitals, for their names, or empty.
     """
-    # Torch and matplotlib are imported here: to import this module is light.
-    from thyroid_fl.tasks import build_model
-    from thyroid_fl.weights import views_of
-
     study = study_from(str(context.run_config["study"]))
     out = Path(str(context.run_config["out"]))
     ask = context.run_config.get("ask", "training")
@@ -40,11 +40,21 @@ def main(grid: Grid, context: Context) -> None:
         raise ConfigError(f"ask is {ask!r}; expected training or summary")
     _log_to_stderr()
     registry = str(context.run_config.get("hospitals", ""))
-    hospitals = Hospitals(
-        grid=grid,
-        study=study,
-        names=partial(names_by_node, Path(registry)) if registry else dict,
-    )
+    if not registry:
+        _ask(Hospitals(grid=grid, study=study), ask, out, context)
+        return
+    names = partial(names_by_node, Path(registry))
+    # A ServerApp that was stopped may live on for some seconds.
+    with alone(out / ".lock", PATIENCE_S):
+        _ask(Hospitals(grid=grid, study=study, names=names), ask, out, context)
+
+
+def _ask(hospitals: Hospitals, ask: str, out: Path, context: Context) -> None:
+    # Torch and matplotlib are imported here: to import this module is light.
+    from thyroid_fl.tasks import build_model
+    from thyroid_fl.weights import views_of
+
+    study = hospitals.study
     if ask == "summary":
         from thyroid_fl.server.summary import summarise
 

@@ -245,6 +245,18 @@ def status(centre: Folder = HERE, debug: Debug = False) -> None:
             raise typer.Exit(1)
 
 
+@main.command()
+def report(name: Name, centre: Folder = HERE, debug: Debug = False) -> None:
+    """Write a page about a study, of what the hospitals let out, and print its path."""
+    with error_edge(debug=debug):
+        # matplotlib is imported for this command alone.
+        from thyroid_fl.server.federation_report import write_federation_report
+
+        found = open_centre(centre)
+        read_record(found, name)
+        print(write_federation_report(found.run(name)))
+
+
 def _follow(centre: Centre, record: Record) -> None:
     """Print the log until the run's end; leave with the study's outcome."""
     try:

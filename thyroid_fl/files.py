@@ -1,8 +1,15 @@
-"""Files that are whole or as they were before, whatever happens."""
+"""Files that are whole or as they were before, whatever happens; one writer a time."""
 
+import fcntl
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from thyroid_fl.errors import ConfigError
+
+LOOK_S = 0.2
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -17,3 +24,30 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+@contextmanager
+def alone(lock: Path, wait_s: float) -> Iterator[None]:
+    """Keep other processes out of a block; the system lets go when a process dies.
+
+    Args:
+        lock: a file for this alone; it stays.
+        wait_s: how long to wait for another process to leave its block.
+
+    Raises:
+        ConfigError: it did not leave.
+    """
+    end = time.monotonic() + wait_s
+    with lock.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise ConfigError(
+                        f"{lock.parent}: another process works here and did not end "
+                        f"within {wait_s:g} s: end it, then try again"
+                    ) from None
+                time.sleep(LOOK_S)
+        yield

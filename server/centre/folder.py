@@ -15,18 +15,17 @@
         runs/NAME/           the studies
 """
 
-import fcntl
 import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from thyroid_fl.errors import ConfigError
 
+PATIENCE_S = 60.0
+"""How long a command waits for another one that changes the centre."""
 SUPERLINK_HOST = "127.0.0.1"
 """The SuperLink's Control and Runtime APIs have no login: it is never published."""
 
@@ -71,6 +70,11 @@ class Centre:
     def hospitals(self) -> Path:
         """Return the path of the registry of hospitals."""
         return self.root / "hospitals.json"
+
+    @property
+    def lock(self) -> Path:
+        """Return the file that a command holds while it changes the centre."""
+        return self.root / ".lock"
 
     def run(self, name: str) -> Path:
         """Return the folder of a study."""
@@ -177,14 +181,6 @@ def write_atomically(path: Path, content: str, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-
-
-@contextmanager
-def alone(centre: Centre) -> Iterator[None]:
-    """Wait until no other command changes hospitals or studies; keep others waiting."""
-    with (centre.root / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from thyroid_fl.files import alone
 from thyroid_fl.server.centre.control import (
     Node,
     control,
@@ -11,7 +12,7 @@ from thyroid_fl.server.centre.control import (
     register,
     unregister,
 )
-from thyroid_fl.server.centre.folder import Centre, alone
+from thyroid_fl.server.centre.folder import PATIENCE_S, Centre
 from thyroid_fl.server.centre.keys import read_public_key
 from thyroid_fl.server.centre.registry import (
     Admission,
@@ -41,7 +42,7 @@ def admit(centre: Centre, name: str, key_file: Path) -> Admission:
         ConfigError: the name or the key is refused, or the SuperLink does not run.
     """
     key = read_public_key(key_file)
-    with alone(centre):
+    with alone(centre.lock, PATIENCE_S):
         before = read_registry(centre.hospitals)
         refuse_admission(before, name, key)
         with control(centre) as client:
@@ -65,7 +66,7 @@ def revoke(centre: Centre, name: str) -> Admission:
     Raises:
         ConfigError: no such hospital is admitted, or the SuperLink does not run.
     """
-    with alone(centre):
+    with alone(centre.lock, PATIENCE_S):
         before = read_registry(centre.hospitals)
         found = current(before, name)
         with control(centre) as client:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from flwr.supercore.control import ControlHttpClient
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.files import alone
 from thyroid_fl.server.centre.bundle import build_bundle
 from thyroid_fl.server.centre.control import (
     FlowerRun,
@@ -23,7 +24,7 @@ from thyroid_fl.server.centre.control import (
     start_run,
     stop_run,
 )
-from thyroid_fl.server.centre.folder import Centre, alone, write_atomically
+from thyroid_fl.server.centre.folder import PATIENCE_S, Centre, write_atomically
 from thyroid_fl.settings import Study
 
 Ask = Literal["training", "summary"]
@@ -72,7 +73,7 @@ def start_study(centre: Centre, study: Study, name: str, ask: Ask) -> Record:
             f"name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', and begin "
             "with a letter or digit"
         )
-    with alone(centre):
+    with alone(centre.lock, PATIENCE_S):
         if _path(centre, name).exists():
             record = read_record(centre, name)
             if (record.study, record.ask) != (study, ask):
@@ -91,7 +92,7 @@ def resume_study(centre: Centre, name: str) -> Record:
     Raises:
         ConfigError: there is no such study, it runs, or the SuperLink does not.
     """
-    with alone(centre):
+    with alone(centre.lock, PATIENCE_S):
         return _start(centre, read_record(centre, name))
 
 
