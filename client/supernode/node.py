@@ -23,8 +23,11 @@ def main(folder: Path) -> int:
     # Flower reads the environment when it is imported.
     from thyroid_fl.client.supernode.flower import serve
 
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    logging.getLogger(__name__).warning(STARTS)
+    # Not the root logger: Flower tells it of every question for work.
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("thyroid_fl").addHandler(handler)
+    logging.getLogger("thyroid_fl.client").warning(STARTS)
     audit.append(hospital.audit, {"event": "started"})
     try:
         serve(hospital)
