@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from flwr.app import (
     ArrayRecord,
@@ -26,6 +25,7 @@ from flwr.app import (
 from thyroid_fl.client import audit
 from thyroid_fl.client.policy import Policy, check_study, read_policy
 from thyroid_fl.client.site import Site, open_site
+from thyroid_fl.client.state import simulated_folder
 from thyroid_fl.devices import set_threads
 from thyroid_fl.errors import PolicyError
 from thyroid_fl.packing import Arrays
@@ -101,14 +101,17 @@ def _answer(
     """Return the handler's answer to a request that the policy allows."""
     request = Request.of(content)
     entry |= {"study_id": request.study_id, "round": request.server_round}
+    own = context.node_config
     settings = str(context.run_config.get("study", ""))
+    if "policy" in own and not settings.startswith("{"):
+        # `study_from` would read a file of this machine that the centre has chosen.
+        raise PolicyError("the study's settings did not come with the request")
     study = study_from(settings)
     entry |= {
         "task": study.task,
         "strategy": study.strategy,
         "settings_sha256": hashlib.sha256(study.to_json().encode()).hexdigest(),
     }
-    own = context.node_config
     policy = read_policy(Path(str(own["policy"]))) if "policy" in own else None
     if policy is not None:
         check_study(policy, study)
@@ -117,8 +120,8 @@ def _answer(
     if "state" in own:
         states = Path(str(own["state"]))
     else:  # a simulation: the hospitals' folders lie in the study's
-        folder = "hospital-" + quote(site.name, safe="")
-        states = Path(str(context.run_config.get("out", "."))) / "state" / folder
+        out = Path(str(context.run_config.get("out", ".")))
+        states = simulated_folder(out, site.name)
     answer = handler(
         Asked(
             study=study,

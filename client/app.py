@@ -26,7 +26,14 @@ from thyroid_fl.client.answering import Answer, Asked, answering
 from thyroid_fl.client.inference import validate
 from thyroid_fl.client.results import site_results
 from thyroid_fl.client.site import open_archive
-from thyroid_fl.client.state import load_state, save_state, study_folder
+from thyroid_fl.client.state import (
+    CUT_OFF,
+    LAYER,
+    layers_of,
+    load_state,
+    save_state,
+    study_folder,
+)
 from thyroid_fl.client.summary import site_summary
 from thyroid_fl.client.training import LocalUpdate, local_update, make_optimizer
 from thyroid_fl.devices import choose_device, place
@@ -42,8 +49,6 @@ from thyroid_fl.weights import load_arrays, model_shapes, views_of
 app = ClientApp()
 
 MODEL_FIELDS = ("task", "preset", "image_px", "norm", "device")
-LAYER, CUT_OFF = "layer/", "cut-off/"
-"""What a hospital's state holds: layers that stay, and what rounding cut off."""
 
 
 @app.train()
@@ -195,12 +200,7 @@ def _global_model(asked: Asked, state: Arrays) -> tuple[nn.Module, Arrays]:
             f"the received model cannot be used: {error}; use the same task, preset "
             "and version"
         ) from error
-    own = {
-        name.removeprefix(LAYER): array
-        for name, array in state.items()
-        if name.startswith(LAYER)
-    }
-    load_arrays(model, received | own)
+    load_arrays(model, received | layers_of(state))
     return model, received
 
 

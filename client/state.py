@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from thyroid_fl.files import write_whole
 from thyroid_fl.packing import Arrays
 
 N_KEPT = 2
+LAYER, CUT_OFF = "layer/", "cut-off/"
+"""What the names of a state begin with: layers that stay, and what rounding cut off."""
 
 
 def load_state(folder: Path, until_round: int) -> Arrays:
@@ -53,6 +56,22 @@ def save_state(
     for number in _rounds(folder):
         if number not in needed:
             _file(folder, number).unlink()
+
+
+def layers_of(state: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Return the layers of the hospital's own, by their names in the model."""
+    own = ((k.removeprefix(LAYER), a) for k, a in state.items() if k.startswith(LAYER))
+    return dict(own)
+
+
+def simulated_folder(out: Path, hospital: str) -> Path:
+    """Return where a hospital of a simulation keeps its states: in the study's folder.
+
+    Args:
+        out: the folder that the centre writes to.
+        hospital: its name, which may hold any letter.
+    """
+    return out / "state" / ("hospital-" + quote(hospital, safe=""))
 
 
 def study_folder(states: Path, study_id: str) -> Path:

@@ -27,7 +27,12 @@ GREY = "#666666"
 MARKERS = {"federated": "o", "pooled": "s", "single": "^"}
 
 _ARM_COLOURS = {"pooled": "#009E73", "single": "#D55E00"}
-_STRATEGY_COLOURS = {"fedavg": "#0072B2", "fedprox": "#CC79A7", "fedadam": "#E69F00"}
+_STRATEGY_COLOURS = {
+    "fedavg": "#0072B2",
+    "fedprox": "#CC79A7",
+    "fedadam": "#E69F00",
+    "fedbn": "#56B4E9",
+}
 _ARM_LINES = {"federated": "-", "pooled": "--", "single": ":"}
 _STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -15,6 +15,7 @@ from thyroid_fl.server.centre.services import start_centre
 from thyroid_fl.server.centre.studies import (
     Record,
     read_record,
+    read_study,
     resume_study,
     standing_of,
     standings,
@@ -27,7 +28,6 @@ from thyroid_fl.server.centre.words import (
     plain,
     standing_words,
 )
-from thyroid_fl.settings import make_study, read_settings
 
 main = typer.Typer(
     help="What runs at the centre of a federation.",
@@ -169,7 +169,7 @@ def run(
     with error_edge(debug=debug):
         found = open_centre(centre)
         path = study or found.root / "study.toml"
-        settings = make_study(**read_settings(path))
+        settings = read_study(path)
         name = name or (path.stem if ask == "training" else f"{path.stem}-{ask}")
         record = start_study(found, settings, name, ask)
         print(f"{name} started; results go to {found.run(name)}", flush=True)

@@ -38,7 +38,12 @@ TASKS = {
     "segmentation": "nodule segmentation",
     "classification": "benign or malignant thyroid nodule",
 }
-STRATEGIES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedadam": "FedAdam"}
+STRATEGIES = {
+    "fedavg": "FedAvg",
+    "fedprox": "FedProx",
+    "fedadam": "FedAdam",
+    "fedbn": "FedBN",
+}
 
 _SPLIT_WORDS = {
     "patient": "Patients were drawn at random within all hospitals. The test patients "

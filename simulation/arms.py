@@ -5,7 +5,7 @@ federation of one hospital; all run the same rounds from the same start.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,21 @@ import numpy as np
 import pandas as pd
 from flwr.app import Message
 
+from thyroid_fl.batches import IntArray
 from thyroid_fl.client.app import app as client_app
 from thyroid_fl.client.inference import predict
 from thyroid_fl.client.site import ALL_HOSPITALS, Archive
+from thyroid_fl.client.state import (
+    layers_of,
+    load_state,
+    simulated_folder,
+    study_folder,
+)
 from thyroid_fl.devices import choose_device, place, set_threads
 from thyroid_fl.errors import ConfigError, ManifestError
+from thyroid_fl.packing import Arrays
 from thyroid_fl.server.app import app as server_app
+from thyroid_fl.server.checkpoint import load_progress
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
 from thyroid_fl.tasks import TASKS, Task, build_model
@@ -184,15 +193,43 @@ def train(
 
 
 def predictions(training: Training, folder: Path, archive: Archive) -> pd.DataFrame:
-    """Return what the trained model says of each validation and test picture."""
+    """Return what the trained model says of each validation and test picture.
+
+    Of hospitals that have no model (see `_models`) there are no rows.
+    """
     study = training.study
     set_threads(study.threads)
     device = choose_device(study.device)
     model = build_model(dataclasses.replace(study, weights=""))
     state = read_weights(folder / "model.safetensors")
-    load_arrays(model, {name: tensor.numpy() for name, tensor in state.items()})
+    model = place(model, device)
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
     held_out = archive.table["split"].isin(["val", "test"]).to_numpy().nonzero()[0]
-    found = predict(place(model, device), archive, held_out, study)
+    tables = []
+    for rows, own in _models(training, folder, archive, held_out):
+        load_arrays(model, arrays | own)
+        tables.append(predict(model, archive, rows, study))
+    found = pd.concat(tables)
     columns = ["split", "test_set", "image_id", "patient_id", "hospital", "vendor"]
-    table = archive.table.iloc[held_out][columns].join(found)
+    table = archive.table.iloc[held_out][columns].join(found, how="inner")
     return training.describe(table.reset_index(drop=True))
+
+
+def _models(
+    training: Training, folder: Path, archive: Archive, rows: IntArray
+) -> Iterator[tuple[IntArray, Arrays]]:
+    """Yield rows with the layers that their hospitals have of their own, if any.
+
+    With FedBN a hospital that did not train has none, and so no model: its rows are
+    left out.
+    """
+    progress = load_progress(folder, training.study)
+    if training.study.strategy != "fedbn" or progress is None:
+        yield rows, {}
+        return
+    hospitals = archive.table["hospital"].to_numpy()[rows]
+    for name in training.hospitals:
+        states = study_folder(simulated_folder(folder, name), progress.study_id)
+        own = layers_of(load_state(states, progress.best_round))
+        if own and len(here := rows[hospitals == name]):
+            yield here, own

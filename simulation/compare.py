@@ -129,6 +129,8 @@ def compare(
     chosen = [make_study(task=name, **settings) for name in tasks]
     _check(strategies, seeds, folds, singles, tuned)
     for each in chosen:
+        for name in strategies:  # with settings that it cannot work with
+            dataclasses.replace(each, strategy=name)
         build_model(each)  # what a task refuses is refused before anything is drawn
     out = Path(out)
     if str(data) != SYNTHETIC and not Path(data).is_file():

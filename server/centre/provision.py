@@ -23,7 +23,8 @@ from thyroid_fl.server.centre.folder import (
     split_address,
     write_atomically,
 )
-from thyroid_fl.settings import Study, make_study, read_settings
+from thyroid_fl.server.centre.studies import read_study
+from thyroid_fl.settings import Study
 
 HTTPS_PORT = 443
 SECRET_BYTES = 48
@@ -51,7 +52,7 @@ def provision(
     Raises:
         ConfigError: a setting cannot be used, or the folder exists and is not empty.
     """
-    settings = make_study(**read_settings(study))
+    settings = read_study(study)
     host, _ = split_address(address)
     for other in also:
         check_host(other)

@@ -25,7 +25,7 @@ from thyroid_fl.server.centre.control import (
     stop_run,
 )
 from thyroid_fl.server.centre.folder import PATIENCE_S, Centre, write_atomically
-from thyroid_fl.settings import Study
+from thyroid_fl.settings import Study, make_study, read_settings
 
 Ask = Literal["training", "summary"]
 
@@ -57,6 +57,24 @@ class Standing:
     """0: none is done."""
     best_round: int
     """0: none is known."""
+
+
+def read_study(path: Path) -> Study:
+    """Return the study of a file that hospitals with data of their own can answer.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is wrong, or the split is one
+            over all hospitals, which nobody here can make.
+    """
+    study = make_study(**read_settings(path))
+    if study.split not in ("patient", "manifest"):
+        raise ConfigError(
+            f"{path}: split is {study.split!r}, for which one needs all hospitals' "
+            "pictures in one place; each hospital splits its own: use 'patient' (7:2:1 "
+            "of its patients), or 'manifest' (its manifest's column split; a hospital "
+            "with test in all rows is external)"
+        )
+    return study
 
 
 def start_study(centre: Centre, study: Study, name: str, ask: Ask) -> Record:

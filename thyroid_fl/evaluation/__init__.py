@@ -16,6 +16,7 @@ from thyroid_fl.evaluation.rows import (
     COMPARISON_COLUMNS,
     RESULT_COLUMNS,
     Row,
+    absent_rows,
     as_table,
 )
 
@@ -49,16 +50,16 @@ EVALUATIONS: Final = {
 def results_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the table of results, with the columns of `RESULT_COLUMNS`.
 
-    The metrics of a task are those that its module in this package lists.
+    The metrics of a task are those that its module in this package lists. A run that
+    has not tested a test set which others have gets NaN for it, with n = 0.
 
     Raises:
         ConfigError: a column is missing, or a value is out of range.
     """
-    rows = [
-        {"task": task, **row}
-        for task, of_task in by_task(predictions)
-        for row in EVALUATIONS[task].results(of_task)
-    ]
+    rows = []
+    for task, of_task in by_task(predictions):
+        found = list(EVALUATIONS[task].results(of_task))
+        rows += [{"task": task, **row} for row in [*found, *absent_rows(found)]]
     return as_table(rows, RESULT_COLUMNS)
 
 

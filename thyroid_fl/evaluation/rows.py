@@ -1,6 +1,7 @@
 """The rows of the two tables, whatever the task."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,11 @@ COMPARISON_COLUMNS = [
     "metric", "difference", "low", "high", "statistic", "p_value", "n", "n_positive",
     "method", "fold", "seed",
 ]  # fmt: skip
+RUN = ("arm", "strategy", "budget", "trained_on", "fold", "seed")
+ABSENT: dict[str, Any] = {
+    "value": math.nan, "low": math.nan, "high": math.nan, "n": 0, "n_positive": 0,
+    "method": "no model for these hospitals",
+}  # fmt: skip
 MEAN = {"fold": "mean", "seed": "mean"}
 
 Row = dict[str, Any]
@@ -29,6 +35,19 @@ def result_row(hospital: str, metric: str, estimate: Estimate) -> Row:
     names = ("unit", "value", "low", "high", "n", "n_positive", "method")
     found = {name: getattr(estimate, name) for name in names}
     return {"hospital": hospital, "metric": metric, **found}
+
+
+def absent_rows(rows: list[Row]) -> Iterator[Row]:
+    """Yield NaN with n = 0 over all hospitals for the test sets that a run lacks."""
+    over_all = [row for row in rows if row["hospital"] == "all"]
+    runs: dict[tuple[str, ...], set[str]] = {}
+    for row in over_all:
+        runs.setdefault(tuple(row[name] for name in RUN), set()).add(row["test_set"])
+    example = {(row["test_set"], row["unit"], row["metric"]): row for row in over_all}
+    for run, tested in runs.items():
+        for (test_set, _, _), row in example.items():
+            if test_set not in tested:
+                yield row | dict(zip(RUN, run, strict=True)) | ABSENT
 
 
 def comparison_row(unit: str, metric: str, found: Comparison) -> Row:

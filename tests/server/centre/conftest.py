@@ -21,8 +21,8 @@ from thyroid_fl.server.cli import main
 def study_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "study.toml"
     path.write_text(
-        'task = "segmentation"\nstrategy = "fedprox"\nrounds = 7\nlocal_epochs = 3\n'
-        "min_hospitals = 4\n"
+        'task = "segmentation"\nsplit = "patient"\nstrategy = "fedprox"\n'
+        "rounds = 7\nlocal_epochs = 3\nmin_hospitals = 4\n"
     )
     return path
 

@@ -33,7 +33,7 @@ def test_bundle_names_the_installed_apps_and_version():
         "serverapp": "thyroid_fl.server.app:app",
         "clientapp": "thyroid_fl.client.app:app",
     }
-    assert set(app["config"]) == {"ask", "study", "out", "hospitals"}
+    assert set(app["config"]) == {"ask", "study", "out", "hospitals", "test"}
 
 
 def test_bundle_is_the_same_everywhere(tmp_path, monkeypatch):

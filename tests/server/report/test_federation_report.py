@@ -58,11 +58,8 @@ def write_rounds(folder):
         used = [node for node in NODES[:3] if k == 2 or node != NODES[1]]
         failed = {} if k == 2 else {NODES[1]: "no reply within 9 s"}
         tally = Tally(used=used, told=dict.fromkeys([*used, NODES[3]], told))
-        add_round(folder, k, tally, failed)
+        add_round(folder, k, tally, failed, NAMES)
     table = pd.read_csv(folder / "participation.csv")
-    table["hospital"] = table["node"].map(NAMES)
-    table["reason"] = np.where(table["outcome"] == "failed", "no reply within 9 s", "")
-    table.to_csv(folder / "participation.csv", index=False)
     traffic = table[["round", "node", "hospital"]]
     traffic.assign(sent_bytes=3 * 2**20, received_bytes=2**20).to_csv(
         folder / "traffic.csv", index=False
