@@ -71,27 +71,38 @@ def answering(handler: Handler) -> Callable[[Message, Context], Message]:
 
     @wraps(handler)
     def answer(message: Message, context: Context) -> Message:
-        entry: dict[str, Any] = {
-            "asked": message.metadata.message_type,
-            "run_id": str(context.run_id),
-        }
         try:
-            answered = _answer(handler, message.content, context, entry)
+            answered = _logged_answer(handler, message, context)
         except PolicyError as error:
             log.warning("refused: %s", error)
-            _keep(context, entry | {"event": "refused", "reason": str(error)})
             raise
         except Exception as error:
             log.exception("a request of the centre failed")
-            kind = type(error).__name__
-            _keep(context, entry | {"event": "failed", "reason": f"{kind}: {error}"})
             raise RuntimeError(
-                f"{kind} in the hospital; its own log says more"
+                f"{type(error).__name__} in the hospital; its own log says more"
             ) from None
-        _keep(context, entry | {"event": "answered"} | _told(answered))
         answered.records[RECORD] = message.content[RECORD]
         return Message(answered.records, reply_to=message)
 
+    return answer
+
+
+def _logged_answer(handler: Handler, message: Message, context: Context) -> Answer:
+    """Return the answer after what became of the request stands in the audit log."""
+    entry: dict[str, Any] = {
+        "asked": message.metadata.message_type,
+        "run_id": str(context.run_id),
+    }
+    try:
+        answer = _answer(handler, message.content, context, entry)
+    except PolicyError as error:
+        _keep(context, entry | {"event": "refused", "reason": str(error)})
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        _keep(context, entry | {"event": "failed", "reason": reason})
+        raise
+    _keep(context, entry | {"event": "answered"} | _told(answer))
     return answer
 
 
