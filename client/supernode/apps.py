@@ -23,6 +23,7 @@ from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
 from thyroid_fl.client.supernode.words import NO_APPS
+from thyroid_fl.files import create
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,7 @@ def runtime_api(states: NodeStateFactory, home: Path) -> Iterator[tuple[str, Pat
     home.mkdir(parents=True, exist_ok=True)
     path = home / "superexec.secret"
     path.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-    ) as f:
-        f.write(secret)
+    create(path, secret)
     listening = socket.create_server(("127.0.0.1", 0))
     app = create_app(state_factory=states, superexec_auth_secret=secret)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))

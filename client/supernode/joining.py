@@ -31,6 +31,7 @@ from thyroid_fl.client.supernode.folder import (
     read_hospital,
 )
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.files import create
 from thyroid_fl.manifest import read_manifest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -128,10 +129,7 @@ def _write_key(folder: Path, name: str) -> str:
     key = ec.generate_private_key(ec.SECP384R1())
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     path = folder / "hospital.key"
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-    ) as f:
-        f.write(secret)
+    create(path, secret)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     path.with_name("hospital.key.pub").write_bytes(public + f" {name}\n".encode())
     digest = hashlib.sha256(base64.b64decode(public.split()[1])).digest()

@@ -16,7 +16,6 @@
 """
 
 import ipaddress
-import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -163,24 +162,6 @@ def is_local(host: str) -> bool:
     """Return whether a host is this machine's loopback, by its spelling."""
     found = _ip(host)
     return host == "localhost" or (found is not None and found.is_loopback)
-
-
-def write_atomically(path: Path, content: str, mode: int = 0o644) -> None:
-    """Put a file in place in one step; it is the old or the new one, whatever happens.
-
-    Args:
-        path: the file.
-        content: its new text.
-        mode: its permissions, from the first byte on.
-    """
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

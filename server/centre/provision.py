@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import thyroid_fl
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.files import write_text
 from thyroid_fl.server.centre.certificates import make_ca, make_server
 from thyroid_fl.server.centre.folder import (
     SUPERLINK_HOST,
@@ -21,7 +22,6 @@ from thyroid_fl.server.centre.folder import (
     check_host,
     check_port,
     split_address,
-    write_atomically,
 )
 from thyroid_fl.server.centre.studies import read_study
 from thyroid_fl.settings import Study
@@ -105,10 +105,10 @@ def _write_keys(root: Path, host: str, also: Sequence[str]) -> None:
     server = make_server(ca, host, (host, "localhost", SUPERLINK_HOST, *also), now)
     for folder, name, issued in (("ca", "ca", ca), ("tls", "server", server)):
         (root / folder).mkdir()
-        write_atomically(root / folder / f"{name}.key", issued.key_pem, 0o600)
-        write_atomically(root / folder / f"{name}.crt", issued.certificate_pem)
+        write_text(root / folder / f"{name}.key", issued.key_pem, 0o600)
+        write_text(root / folder / f"{name}.crt", issued.certificate_pem)
     secret = secrets.token_urlsafe(SECRET_BYTES)
-    write_atomically(root / "superexec.secret", secret, 0o600)
+    write_text(root / "superexec.secret", secret, 0o600)
 
 
 def _write_settings(root: Path, centre: Centre, study: Path) -> None:
@@ -177,4 +177,4 @@ def _render(path: Path, template: str, **values: object) -> None:
     templates.filters["toml"] = json.dumps  # a TOML string for the texts that we have
     text = templates.get_template(f"{template}.jinja").render(**values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
+    write_text(path, text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.centre.folder import write_atomically
+from thyroid_fl.files import write_text
 from thyroid_fl.server.centre.keys import PublicKey
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -60,7 +60,7 @@ def write_registry(path: Path, admissions: Iterable[Admission]) -> None:
     rows = [
         dataclasses.asdict(one) | {"node_id": str(one.node_id)} for one in admissions
     ]
-    write_atomically(path, json.dumps({"admissions": rows}, indent=1) + "\n")
+    write_text(path, json.dumps({"admissions": rows}, indent=1) + "\n")
 
 
 def names_by_node(path: Path) -> dict[int, str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from flwr.supercore.control import ControlHttpClient
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.files import alone
+from thyroid_fl.files import alone, write_text
 from thyroid_fl.server.centre.bundle import build_bundle
 from thyroid_fl.server.centre.control import (
     FlowerRun,
@@ -24,7 +24,7 @@ from thyroid_fl.server.centre.control import (
     start_run,
     stop_run,
 )
-from thyroid_fl.server.centre.folder import PATIENCE_S, Centre, write_atomically
+from thyroid_fl.server.centre.folder import PATIENCE_S, Centre
 from thyroid_fl.settings import Study, make_study, read_settings
 
 Ask = Literal["training", "summary"]
@@ -209,7 +209,7 @@ def _write(centre: Centre, record: Record) -> None:
         "ask": record.ask,
         "run_ids": list(map(str, record.run_ids)),  # larger than JSON readers can hold
     }
-    write_atomically(_path(centre, record.name), json.dumps(kept, indent=1) + "\n")
+    write_text(_path(centre, record.name), json.dumps(kept, indent=1) + "\n")
 
 
 def _path(centre: Centre, name: str) -> Path:
