@@ -134,7 +134,7 @@ def revoke(name: Hospital, centre: Folder = HERE, debug: Debug = False) -> None:
     """Shut a hospital out, at once and for good; with a new key it can come back."""
     with error_edge(debug=debug):
         wards.revoke(open_centre(centre), name)
-        print(f"{name} is revoked; its client ends by itself within a minute")
+        print(f"{name} is revoked; its connection ends within a minute")
 
 
 @main.command()

@@ -38,7 +38,8 @@ _CAUSES = (
         _REFUSED,
         "the centre does not know this hospital's key, or has revoked it: send "
         "hospital.key.pub to the centre, and ask for `thyroid-server admit {name} "
-        "hospital.key.pub` (or another program is connected with a copy of the key)",
+        "hospital.key.pub` (or this machine's clock is wrong, or another program is "
+        "connected with a copy of the key)",
     ),
     (
         r"Redirect response|403 Forbidden|404 Not Found",

@@ -161,7 +161,6 @@ def _write_kit(root: Path, centre: Centre, study: Study) -> None:
     _render(kit / "kit.toml", "kit.toml", **shared)
     _render(kit / "policy.toml", "policy.toml", **shared)
     _render(kit / "README.md", "kit.md", **shared)
-    _render(kit / "thyroid-client.service", "client.service", **shared)
 
 
 def _render(path: Path, template: str, **values: object) -> None:
