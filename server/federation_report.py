@@ -107,7 +107,8 @@ def _charts(federation: Federation) -> Iterator[Chart]:
 def _findings(federation: Federation) -> Iterator[str]:
     """Yield the sentences at the top, the most important first."""
     study, tests = federation.study, federation.tests
-    for row in each(tests.head(1)) if tests is not None else ():
+    # Where no hospital told more than metrics, the pooled number has no patients.
+    for row in each(tests[tests["n"] > 0].head(1)) if tests is not None else ():
         words = METRICS[row.metric]
         sentence = f"{words} {interval(row.estimate, row.low, row.high)}"
         covered = f"{row.n} test patients of {row.n_hospitals} hospitals"

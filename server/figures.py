@@ -1,6 +1,7 @@
 """The figures of a comparison; each function takes tables and returns a `Chart`."""
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.charts import (
@@ -123,6 +124,7 @@ def learning_figure(history: pd.DataFrame) -> Chart:
         below.plot(part["round"], part["loss"], **style)
     above.set_ylabel(label)
     below.set(ylabel="Validation loss", xlabel="Round")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_above(above)
     return Chart("learning", figure, table)
 
