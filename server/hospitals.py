@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,12 @@ from itertools import zip_longest
 from typing import cast
 
 import numpy as np
-from flwr.app import Error, Message, RecordDict
-from flwr.common.constant import ErrorCode
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from thyroid_fl.errors import RoundError
 from thyroid_fl.requests import RECORD, Request
+from thyroid_fl.server.trips import Trip, n_bytes, words_of
 from thyroid_fl.settings import Study
 
 logger = logging.getLogger(__name__)
@@ -24,43 +23,11 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 3.0
 """Between two looks while nothing comes; Flower's own pause."""
-LONGEST_REASON = 500
-"""Characters of a hospital's words that are kept."""
 LATE_S = 600.0
 """How long after a deadline a reply is still recognised."""
 LATE = (
     "late: its reply came after the deadline and was not used; raise round_deadline_s"
 )
-WORDS = {
-    ErrorCode.NODE_UNAVAILABLE: "it went offline: its machine, its line or "
-    "thyroid-client has stopped; it takes part again as soon as it is back",
-    ErrorCode.CLIENT_APP_CRASHED: "its training process was killed or ran out of "
-    "memory: look at the hospital's log and at its free memory",
-    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its thyroid-fl cannot be loaded: install it "
-    "again there",
-    ErrorCode.INVALID_FAB: "it refused the bundle: start studies with thyroid-server "
-    "run only",
-    ErrorCode.MESSAGE_UNAVAILABLE: "the request expired before it was answered",
-    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its answer came too late",
-}
-"""What Flower's error codes mean, and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trip:
-    """One request to one hospital, and what became of it."""
-
-    node: int
-    step: str
-    """Flower's message type: train, evaluate, ..."""
-    server_round: int
-    sent_bytes: int
-    """Size of the message's records."""
-    received_bytes: int = 0
-    seconds: float = math.nan
-    """From the sending of all requests of the step to this reply."""
-    outcome: str = ""
-    """``answered``, or why there is nothing to use."""
 
 
 @dataclass(slots=True)
@@ -210,7 +177,7 @@ def _send(
                 node=message.metadata.dst_node_id,
                 step=message.metadata.message_type,
                 server_round=request.server_round,
-                sent_bytes=_n_bytes(message.content),
+                sent_bytes=n_bytes(message.content),
             )
         )
     # Flower gives no id for a message, or for all, that the SuperLink did not take.
@@ -226,22 +193,13 @@ def _send(
 def _fault(reply: Message, request: Request) -> str:
     """Return why a reply cannot be used; empty if it can."""
     if reply.has_error():
-        return _words(reply.error)
+        return words_of(reply.error)
     if reply.content.get(RECORD) != request.record():
         return (
             "stale: it answers another request than the one that was sent; it was not "
             "used"
         )
     return ""
-
-
-def _words(error: Error) -> str:
-    """Return what an error reply means; a hospital's own words without Flower's."""
-    if error.code in WORDS:
-        return WORDS[error.code]
-    reason = error.reason or f"error {error.code}"
-    told = re.fullmatch(r"<class '[\w.]+'>:<'(.*)'>", reason, flags=re.DOTALL)
-    return " ".join(((told and told[1]) or reason).split())[:LONGEST_REASON]
 
 
 def _note(
@@ -253,7 +211,7 @@ def _note(
         dataclasses.replace(
             sent,
             outcome=fault or "answered",
-            received_bytes=_n_bytes(reply.content) if reply and is_answer else 0,
+            received_bytes=n_bytes(reply.content) if reply and is_answer else 0,
             seconds=round(seconds, 3),
         )
     )
@@ -274,7 +232,3 @@ def _collect_late(hospitals: Hospitals) -> None:
             del hospitals.unanswered[message_id]
             if not reply.has_error():
                 _note(hospitals, sent, reply, LATE, math.nan)
-
-
-def _n_bytes(content: RecordDict) -> int:
-    return sum(record.count_bytes() for record in content.values())

@@ -103,12 +103,12 @@ def test_a_reply_that_does_not_say_what_it_answers_is_stale(federation):
         (ErrorCode.NODE_UNAVAILABLE, "it went offline"),
         (ErrorCode.CLIENT_APP_CRASHED, "killed or ran out of memory"),
         (ErrorCode.LOAD_CLIENT_APP_EXCEPTION, "install it again"),
-        (ErrorCode.INVALID_FAB, "refused the bundle"),
+        (ErrorCode.INVALID_FAB, "run only (it holds code)"),
     ],
 )
 def test_flowers_errors_are_told_in_words(federation, code, words):
     def fail(message):
-        return Message(Error(code=code, reason="x"), reply_to=message)
+        return Message(Error(code=code, reason="it holds code"), reply_to=message)
 
     _, failed = ask(federation(fail))
 
