@@ -5,6 +5,7 @@ import re
 import ssl
 import stat
 import tomllib
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -56,6 +57,23 @@ def test_openssl_accepts_the_chain_strictly(provisioned, tool):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
+
+
+def test_renewal_as_the_page_shows_it_keeps_names_and_strictness(centre, tool):
+    """The commands of docs/deploy.md, run in a centre's folder."""
+    page = (Path(__file__).parents[3] / "docs/deploy.md").read_text()
+    section = page.partition("\n### Certificates\n")[2].partition("\n### ")[0]
+    commands = re.findall(r"^\$ (.+)$", section, re.M)
+    before = certificate(centre / "tls/server.crt").serial_number
+
+    tool("openssl", "version")  # skips where there is none
+    done = tool("bash", "-euc", f"cd {centre}\n" + "\n".join(commands))
+
+    assert done.returncode == 0, done.stderr
+    assert certificate(centre / "tls/server.crt").serial_number != before
+    assert stat.S_IMODE((centre / "tls/server.crt").stat().st_mode) == 0o600
+    for name in (*NAMES, "127.0.0.1", "192.0.2.7", "2001:db8::7"):
+        assert greet(open_centre(centre), name) == "TLSv1.3"
 
 
 def test_ca_signs_and_server_does_not(provisioned):
