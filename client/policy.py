@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from thyroid_fl.errors import ConfigError, PolicyError
-from thyroid_fl.settings import Study
+from thyroid_fl.settings import STRATEGY_NAMES, TASK_NAMES, Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,9 +17,9 @@ class Policy:
     """What this hospital takes part in; every limit is given, none has a default."""
 
     tasks: tuple[str, ...]
-    """Tasks that may be trained: names in `thyroid_fl.tasks.TASKS`."""
+    """Tasks that may be trained: some of `settings.TASK_NAMES`."""
     strategies: tuple[str, ...]
-    """Strategies that a study may use: names in `thyroid_fl.strategies.STRATEGIES`."""
+    """Strategies that a study may use: some of `settings.STRATEGY_NAMES`."""
     most_rounds: int
     """Rounds that one study may have, from 1."""
     most_local_epochs: int
@@ -142,10 +142,7 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
 def _check_names(values: dict[str, Any]) -> None:
     """Refuse a name that no study can have: it would be a typing error."""
     # Both import torch: only who reads a policy needs them.
-    from thyroid_fl.strategies import STRATEGIES
-    from thyroid_fl.tasks import TASKS
-
-    for key, known in (("tasks", tuple(TASKS)), ("strategies", tuple(STRATEGIES))):
+    for key, known in (("tasks", TASK_NAMES), ("strategies", STRATEGY_NAMES)):
         for name in values[key]:
             if name not in known:
                 raise ConfigError(

@@ -1,5 +1,6 @@
 """What the command lines share: one edge for errors, and progress on stderr."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ def error_edge(*, debug: bool) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
+    except BrokenPipeError:  # `| head` has seen enough; nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -18,6 +18,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from thyroid_fl.errors import ConfigError
 
+TASK_NAMES = ("detection", "segmentation", "classification")
+STRATEGY_NAMES = ("fedavg", "fedprox", "fedadam", "fedbn")
+"""The keys of `tasks.TASKS` and `strategies.STRATEGIES`, which bring torch and Flower
+with them; who only checks names does without."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
