@@ -323,8 +323,13 @@ def killed(federation):
     os.kill(second.holding(2), signal.SIGKILL)  # the ClientApp
     first.program.terminate()
     assert first.program.wait(60) == 0
-    wait(lambda: "train: H001: it went offline" in federation.log("killed"))
     federation.start_hospital(first)
+    missed = "round 2, train: H001: it went offline"
+    wait(
+        lambda: missed in federation.log("killed"),
+        lambda: federation.log("killed"),
+        PATIENCE_S,
+    )
     superlink = process_of(centre, "flower-superlink")
     superlink.kill()
     wait(lambda: not superlink.is_running())
