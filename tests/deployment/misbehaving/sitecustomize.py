@@ -56,9 +56,10 @@ def spoil(app, folder):
         spoiled = spoiled_arrays(arrays or {}, fault)
         if spoiled is not arrays:
             records["arrays"] = app.packed_record(spoiled, "fp32")
-        if fault in ("cases", "lie"):
+        if fault == "too many":
+            records["metrics"]["num-examples"] = 1e6
+        if fault == "a billion":
             records["metrics"]["num-examples"] = 1e9
-        if fault == "lie":
             records["counts"].update(dict.fromkeys(records["counts"], 10**9))
         return honest_answer(records=records, arrays=spoiled)
 
