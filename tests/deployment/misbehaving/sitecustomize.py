@@ -53,7 +53,8 @@ def spoil(app, folder):
         return honest_train(model, asked)
 
     def answer(*, records, arrays=None):
-        spoiled = spoiled_arrays(arrays or {}, fault)
+        arrays = arrays or {}
+        spoiled = spoiled_arrays(arrays, fault)
         if spoiled is not arrays:
             records["arrays"] = app.packed_record(spoiled, "fp32")
         if fault == "too many":
