@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 
 import numpy as np
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from thyroid_fl.packing import Arrays
 from thyroid_fl.strategies.arrays import read_array
 
 logger = logging.getLogger(__name__)
 
-MOST_EXAMPLES = 1e9
-"""A hospital that claims more examples than this is left out."""
+MOST_EXAMPLES = 1e7
+"""A hospital that claims more examples than this is left out: none has as many."""
 
 LARGEST_NORM = 10.0
 """A model whose norm is this many times the usual one is left out."""
@@ -124,6 +124,12 @@ def _weight(content: RecordDict, key: str) -> float:
         raise UnusableReplyError(f"{key} is {n!r}; expected one number")
     if not (isfinite(n) and 0 <= n <= MOST_EXAMPLES):
         raise UnusableReplyError(f"{key} is {n}; expected 0 to {MOST_EXAMPLES:.0e}")
+    counts = content.get("counts")
+    n_used = counts.get("n-used") if isinstance(counts, ConfigRecord) else None
+    if isinstance(n_used, int) and n > n_used:
+        raise UnusableReplyError(
+            f"{key} is {n:g}, and its counts say that it trained on {n_used}"
+        )
     return float(n)
 
 

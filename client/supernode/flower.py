@@ -30,7 +30,7 @@ from flwr.supernode.nodestate import NodeStateFactory
 from thyroid_fl.client import audit
 from thyroid_fl.client.supernode.apps import app_starter, runtime_api
 from thyroid_fl.client.supernode.bundle import refuse_bundle, refuse_run
-from thyroid_fl.client.supernode.contact import Contact, write_contact
+from thyroid_fl.client.supernode.contact import Contact, read_contact, write_contact
 from thyroid_fl.client.supernode.folder import Hospital, read_key
 from thyroid_fl.client.supernode.words import CONNECTED
 
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 # `flwr.supernode.start_client_internal` is a function of that name in the package.
 _INTERNAL = "flwr.supernode.start_client_internal"
 _VERDICT = "hospital"
+
+MISSED_S = 10.0
+"""A hospital that is away for so long is missed: the centre looks every 3 s or so."""
 
 GetRun = Callable[[int], Run]
 GetFab = Callable[[str, int], Fab]
@@ -54,6 +57,7 @@ def serve(hospital: Hospital) -> None:
     flower = importlib.import_module(_INTERNAL)
     stay_at_the_centre(ProtobufClient)
     guard(flower, hospital)
+    stay_away_until_missed(hospital.contact)
     key = read_key(hospital.key)
     config: dict[str, str | int] = {
         "manifest": str(hospital.manifest),
@@ -118,6 +122,20 @@ def guard(flower: Any, hospital: Hospital) -> None:
 
     flower._init_connection = connected
     flower._verify_fab = verify
+
+
+def stay_away_until_missed(
+    contact: Path, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Pause where the last connection ended in the midst of a request.
+
+    Flower does not send that again, and the centre hears of it only if it looks while
+    the hospital is away; else it would wait for the answer until the deadline.
+    """
+    last = read_contact(contact)
+    if last is not None and last.is_working:
+        log.warning("a request was cut off; connecting in %.0f s", MISSED_S)
+        pause(MISSED_S)
 
 
 def stay_at_the_centre(client: Any) -> None:

@@ -100,10 +100,12 @@ class RunningCentre:
 
 
 def wait_for(
-    condition: Callable[[], object], words: Callable[[], str] = lambda: ""
+    condition: Callable[[], object],
+    words: Callable[[], str] = lambda: "",
+    patience_s: float = SOON_S,
 ) -> object:
-    """Return what the condition gives as soon as that is true; fail after `SOON_S`."""
-    end = time.monotonic() + SOON_S
+    """Return what the condition gives as soon as that is true; fail after a while."""
+    end = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < end, f"it did not happen: {words()}"
         time.sleep(0.3)

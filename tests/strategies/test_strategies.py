@@ -52,6 +52,12 @@ def error(node: int) -> Message:
     return Message(Error(2, "out of memory"), reply_to=asked)
 
 
+def boasting(node: int) -> Message:
+    reply = answer(node, model(1), n=1000)
+    reply.content["counts"] = ConfigRecord({"n-used": 999})
+    return reply
+
+
 def broken(node: int) -> Message:
     reply = answer(node, model(1))
     whole = reply.content["arrays"]["w"]
@@ -73,7 +79,8 @@ FAULTY = {
     "no arrays": answer(9, None),
     "n negative": answer(9, model(1), n=-5),
     "n nan": answer(9, model(1), n=float("nan")),
-    "n implausible": answer(9, model(1), n=2e9),
+    "n implausible": answer(9, model(1), n=1e9),
+    "n above its counts": boasting(9),
     "n a list": answer(9, model(1), n=[1, 2]),
     "error": error(9),
 }
