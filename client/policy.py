@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from thyroid_fl.errors import ConfigError, PolicyError
-from thyroid_fl.settings import Study
+from thyroid_fl.settings import TASK_NAMES, Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,11 +141,10 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
 
 def _check_names(values: dict[str, Any]) -> None:
     """Refuse a name that no study can have: it would be a typing error."""
-    # Both import torch: only who reads a policy needs them.
+    # It imports Flower: only who reads a policy needs it.
     from thyroid_fl.strategies import STRATEGIES
-    from thyroid_fl.tasks import TASKS
 
-    for key, known in (("tasks", tuple(TASKS)), ("strategies", tuple(STRATEGIES))):
+    for key, known in (("tasks", TASK_NAMES), ("strategies", tuple(STRATEGIES))):
         for name in values[key]:
             if name not in known:
                 raise ConfigError(

@@ -18,6 +18,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from thyroid_fl.errors import ConfigError
 
+TASK_NAMES = ("detection", "segmentation", "classification")
+"""Those of `thyroid_fl.tasks.TASKS`, for who must not import torch: a hospital's
+program that only keeps the connection would hold 0.8 GB of it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
