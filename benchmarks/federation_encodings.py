@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from flwr.app import ArrayRecord
+from federation_wire import stock_bytes
 from rich.table import Table
 
 from thyroid_fl.client.site import open_archive
@@ -23,7 +23,6 @@ from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, plan, predictions, train
 from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.statistics import compare_mean_aucs, mean_auc
-from thyroid_fl.tasks import build_model
 
 JOBS = 2
 """Trainings at a time, each in a process of one thread."""
@@ -53,7 +52,9 @@ SETTINGS = (
 )
 
 
-def compare_encodings(out: Path, n_seeds: int, scale: float, **settings: object) -> Table:
+def compare_encodings(
+    out: Path, n_seeds: int, scale: float, **settings: object
+) -> Table:
     """Train with each encoding and seed; return AUCs, differences and bytes.
 
     Args:
@@ -92,7 +93,7 @@ def _train(study: Study, setting: Setting, out: Path) -> None:
         )
         if one.arm == "federated"
     )
-    forgets = mock.patch("thyroid_fl.client.app.load_state", lambda *_: {})
+    forgets = mock.patch("thyroid_fl.client.app.load_state", return_value={})
     with nullcontext() if setting.is_fed_back else forgets:
         train(training, folder, lambda reply: None)
     table = predictions(training, folder, archive)
@@ -119,7 +120,7 @@ def _table(out: Path, studies: list[Study]) -> Table:
     }
     first = scores[SETTINGS[0].name]
     labels = first.index.get_level_values("malignant").to_numpy()
-    stock = _stock_bytes(studies[0])
+    stock = stock_bytes(studies[0])
     for setting in SETTINGS:
         own = scores[setting.name].reindex(first.index)
         found = mean_auc([(labels, own.to_numpy(), None)])
@@ -158,12 +159,3 @@ def _bytes(folder: Path, study: Study) -> float:
     traffic = pd.read_csv(folder / "traffic.csv")
     total = traffic[["sent_bytes", "received_bytes"]].to_numpy().sum()
     return float(total / traffic["node"].nunique() / study.rounds)
-
-
-def _stock_bytes(study: Study) -> float:
-    """Return the same of stock FedAvg: two models down a round and one up.
-
-    The names and shapes that Flower sends with them are not counted.
-    """
-    record = ArrayRecord(build_model(study).state_dict())
-    return 3.0 * sum(len(array.data) for array in record.values())

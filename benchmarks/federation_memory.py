@@ -47,18 +47,16 @@ def train(message: Message, context: Context) -> Message:
         study = study_from(str(context.run_config["study"]))
         if study.upload != "fp32":
             arrays = _change(study)
-    copied = ArrayRecord(
-        {
-            name: Array(
-                dtype=a.dtype, shape=a.shape, stype=a.stype, data=bytes(bytearray(a.data))
-            )
-            for name, a in arrays.items()
-        }
-    )
+    copied = ArrayRecord({name: _copy(array) for name, array in arrays.items()})
     records = {"arrays": copied, "metrics": MetricRecord({"num-examples": 1.0})}
     if "request" in message.content:
         records["request"] = message.content["request"]
     return Message(RecordDict(records), reply_to=message)
+
+
+def _copy(array: Array) -> Array:
+    data = bytes(bytearray(array.data))  # bytes(data) would be the same object
+    return Array(dtype=array.dtype, shape=array.shape, stype=array.stype, data=data)
 
 
 @lru_cache(maxsize=1)
@@ -91,10 +89,10 @@ def compare_memory(numbers: list[int]) -> Table:
             if found is None:
                 table.add_row(side, str(n), "", f"over {MOST_BYTES / 1e6:.0f}", "", "")
                 break
-            table.add_row(
-                side, str(n), f"{found['before_mb']:.0f}", f"{found['peak_mb']:.0f}",
-                f"{found['peak_mb'] - found['before_mb']:.0f}", f"{found['wall_s']:.1f}",
-            )  # fmt: skip
+            before, peak = found["before_mb"], found["peak_mb"]
+            numbers = (before, peak, peak - before)
+            seconds = f"{found['wall_s']:.1f}"
+            table.add_row(side, str(n), *[f"{mb:.0f}" for mb in numbers], seconds)
     return table
 
 

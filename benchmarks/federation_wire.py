@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
+from flwr.app import ArrayRecord
 from flwr.cli.build import build_fab_from_files
 from flwr.supercore.fab import Fab
 from hospitals import free_port, write_hospital
@@ -33,6 +35,7 @@ from thyroid_fl.server.centre.hospitals import admit, hospitals
 from thyroid_fl.server.centre.provision import provision
 from thyroid_fl.server.centre.studies import start_study
 from thyroid_fl.settings import Study
+from thyroid_fl.tasks import build_model
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_S = 300.0
@@ -147,6 +150,16 @@ class Memory:
             done.set()
             watcher.join()
 
+    def taken(self) -> "Memory":
+        """Return what was seen so far, and begin anew."""
+        seen = Memory(
+            peak_mb=dict(self.peak_mb), own_mb=dict(self.own_mb), all_mb=self.all_mb
+        )
+        self.peak_mb.clear()
+        self.own_mb.clear()
+        self.all_mb = 0.0
+        return seen
+
     def _look(self) -> None:
         total = 0.0
         for process in psutil.Process().children(recursive=True):
@@ -186,7 +199,7 @@ def federation(folder: Path, study: Study, n_hospitals: int) -> Iterator[Federat
     )
     relay, memory = Relay(port=front, target=superlink), Memory()
     server = [PROGRAMS / "thyroid-server", "start", "--centre", centre.root]
-    with relay.running(), memory.watching(), running(server, folder / "start.log"):
+    with relay.running(), running(server, folder / "start.log"):
         _wait(lambda: "is ready" in (folder / "start.log").read_text(), "the centre")
         sites = []
         for number in range(1, n_hospitals + 1):
@@ -198,6 +211,15 @@ def federation(folder: Path, study: Study, n_hospitals: int) -> Iterator[Federat
         yield Federation(
             centre=centre, relay=relay, memory=memory, folder=folder, sites=tuple(sites)
         )
+
+
+def stock_bytes(study: Study) -> float:
+    """Return the records' bytes of stock FedAvg, both directions, a hospital and round.
+
+    Two models down and one up; names and shapes that travel with them are not counted.
+    """
+    record = ArrayRecord(build_model(study).state_dict())
+    return 3.0 * sum(len(array.data) for array in record.values())
 
 
 def run_ours(made: Federation, study: Study, name: str) -> tuple[list[Round], float]:
@@ -302,7 +324,7 @@ def _observe(
     _wait(lambda: _refuse_failed(made, run_id) == "finished", "the end of the run")
     return [
         Round(down_bytes=d2 - d1, up_bytes=u2 - u1, seconds=t2 - t1)
-        for (t1, d1, u1), (t2, d2, u2) in zip(marks, marks[1:], strict=False)
+        for (t1, d1, u1), (t2, d2, u2) in pairwise(marks)
     ]
 
 

@@ -13,7 +13,7 @@ SPLITS = ("train",) * 8 + ("val",) * 2 + ("test",) * 2
 
 
 def write_hospital(folder: Path, name: str, seed: int) -> Path:
-    """Write twelve pictures of 64 px, eight of them to train with; return the manifest."""
+    """Write twelve pictures of 64 px, eight to train with; return the manifest."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     rows = []
