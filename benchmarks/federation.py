@@ -46,7 +46,10 @@ def compare_on_the_wire(n_hospitals: int) -> tuple[Table, Table, str]:
         batch_size=8, threads=1, device="cpu", min_hospitals=n_hospitals,
         download="bf16", upload="int8",
     )  # fmt: skip
-    folder = Path(tempfile.mkdtemp(prefix="federation-"))
+    # In memory where that can be: on a slow disk stock's run ends, as its array-wise
+    # objects lock the SuperLink's SQLite for more than Flower's 5 s of patience.
+    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="federation-", dir=shared))
     sides: dict[str, tuple[list[Round], float, Memory]] = {}
     with federation(folder / "run", study, n_hospitals) as made:
         for download, upload in (("bf16", "int8"), ("fp32", "fp32")):

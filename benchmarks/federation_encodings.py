@@ -72,8 +72,8 @@ def compare_encodings(
     todo = [(study, setting) for study in studies for setting in SETTINGS]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(JOBS, spawn) as pool:
-        for done in [pool.submit(_train, *each, out) for each in todo]:
-            done.result()
+        for submitted in [pool.submit(_train, *each, out) for each in todo]:
+            submitted.result()
     return _table(out, studies)
 
 
