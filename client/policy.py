@@ -141,7 +141,6 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
 
 def _check_names(values: dict[str, Any]) -> None:
     """Refuse a name that no study can have: it would be a typing error."""
-    # Both import torch: only who reads a policy needs them.
     for key, known in (("tasks", TASK_NAMES), ("strategies", STRATEGY_NAMES)):
         for name in values[key]:
             if name not in known:

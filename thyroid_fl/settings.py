@@ -21,7 +21,7 @@ from thyroid_fl.errors import ConfigError
 TASK_NAMES = ("detection", "segmentation", "classification")
 STRATEGY_NAMES = ("fedavg", "fedprox", "fedadam", "fedbn")
 """The keys of `tasks.TASKS` and `strategies.STRATEGIES`, which bring torch and Flower
-with them; who only checks names does without."""
+with them: a hospital's program that only keeps the connection would hold 0.8 GB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

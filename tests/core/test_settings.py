@@ -5,15 +5,12 @@ import pytest
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import (
-    STRATEGY_NAMES,
-    TASK_NAMES,
     Study,
     make_study,
     parse_setting,
     read_settings,
     study_from,
 )
-from thyroid_fl.strategies import STRATEGIES
 from thyroid_fl.tasks import TASKS
 
 
@@ -98,8 +95,3 @@ def test_a_study_is_a_value():
     with pytest.raises(dataclasses.FrozenInstanceError):
         study.rounds = 3
     assert isinstance(study, Study)
-
-
-def test_names_without_their_libraries_are_those_that_there_are():
-    assert set(TASK_NAMES) == set(TASKS)
-    assert set(STRATEGY_NAMES) == set(STRATEGIES)

@@ -7,7 +7,7 @@ from torchvision.models import densenet121
 
 from thyroid_fl.batches import Batch
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.settings import make_study
+from thyroid_fl.settings import TASK_NAMES, make_study
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.tasks.classification import concordance
 from thyroid_fl.tasks.norm import RELU_GAIN, StandardizedConv2d, with_norm
@@ -29,6 +29,10 @@ def test_paper_is_densenet121_with_the_papers_head(paper_model):
     assert paper_model.classifier[0].in_features == 1024
     n_parameters = sum(p.numel() for p in paper_model.parameters())
     assert n_parameters == 7_216_770 - 2 * 64 * 7 * 7  # one grey kernel for three
+
+
+def test_the_names_that_are_known_without_torch_are_those_of_the_tasks():
+    assert tuple(TASKS) == TASK_NAMES
 
 
 def test_the_seed_decides_the_weights_and_the_global_state_stays():

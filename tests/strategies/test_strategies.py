@@ -18,7 +18,7 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 from flwr.serverapp import strategy as flower
 
-from thyroid_fl.settings import make_study
+from thyroid_fl.settings import STRATEGY_NAMES, make_study
 from thyroid_fl.simulation.grid import InProcessGrid
 from thyroid_fl.strategies import STRATEGIES, FedAdam, FedAvg, FedProx, make_strategy
 from thyroid_fl.strategies.arrays import Arrays, arrays_of_record, record_of
@@ -282,6 +282,10 @@ def test_fedadam_continues_from_its_state() -> None:
 
     np.testing.assert_array_equal(resumed["w"], expected["w"])
     assert after.state_dict().keys() == {"usual_norm", "n_updates", "m/w", "v/w"}
+
+
+def test_the_names_that_are_known_without_flower_are_those_of_the_strategies() -> None:
+    assert tuple(STRATEGIES) == STRATEGY_NAMES
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

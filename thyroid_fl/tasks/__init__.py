@@ -1,5 +1,7 @@
 """The tasks: what a model is for. A new task is one new file and one line in `TASKS`.
 
+Its name also goes into `thyroid_fl.settings.TASK_NAMES`.
+
 A `Task` is a frozen bundle of functions; the training loop, the strategies, the
 simulation and the report know nothing else about it.
 """

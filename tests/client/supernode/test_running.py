@@ -27,6 +27,22 @@ def test_a_key_that_others_may_read_is_refused(hospital):
         check_ready(hospital, NOW)
 
 
+def test_the_program_that_keeps_the_connection_does_without_torch(hospital):
+    code = (
+        "import sys, datetime, pathlib, thyroid_fl.client.cli; "
+        "from thyroid_fl.client.supernode import folder; "
+        f"found = folder.read_hospital(pathlib.Path({str(hospital.folder)!r})); "
+        "folder.check_ready(found, datetime.datetime.now(datetime.UTC)); "
+        "print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "False"
+
+
 def test_a_key_that_is_none_is_refused(hospital):
     hospital.key.write_text("no key")
 
