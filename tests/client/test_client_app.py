@@ -256,3 +256,9 @@ def test_another_model_than_the_studys_is_refused(ask, study, small_manifest):
     reply = ask("train", {"hospital": "H1"}, other)
 
     assert "RoundError in the hospital" in reply.error.reason
+
+
+def test_a_round_beyond_the_studys_is_refused(ask, study):
+    reply = ask("train", {"hospital": "H1"}, study=study, server_round=study.rounds + 1)
+
+    assert f"round {study.rounds + 1} is asked for" in reply.error.reason
