@@ -126,6 +126,7 @@ def _answer(
     policy = read_policy(Path(str(own["policy"]))) if "policy" in own else None
     if policy is not None:
         check_study(policy, study)
+        _check_round(request, study)
     set_threads(study.threads)
     site = open_site(study, own)
     if "state" in own:
@@ -148,6 +149,14 @@ def _answer(
         name.removeprefix("n_"): n for name, n in site.counts.items()
     }
     return answer
+
+
+def _check_round(request: Request, study: Study) -> None:
+    """Refuse a round that the study does not have: the policy limits their number."""
+    if not 0 <= request.server_round <= study.rounds:
+        raise PolicyError(
+            f"round {request.server_round} is asked for; the study has {study.rounds}"
+        )
 
 
 def _told(answer: Answer) -> dict[str, Any]:

@@ -256,3 +256,17 @@ def test_another_model_than_the_studys_is_refused(ask, study, small_manifest):
     reply = ask("train", {"hospital": "H1"}, other)
 
     assert "RoundError in the hospital" in reply.error.reason
+
+
+def test_a_round_beyond_the_studys_is_refused_by_a_policy(ask, study, tmp_path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        'tasks = ["classification"]\nstrategies = ["fedavg"]\n'
+        f"most_rounds = {study.rounds}\nmost_local_epochs = 2\n"
+        'least_hospitals = 1\nleast_noise = 0\nevaluation = "metrics"\n'
+    )
+    site = {"hospital": "H1", "policy": str(policy)}
+
+    reply = ask("train", site, server_round=study.rounds + 1)
+
+    assert f"round {study.rounds + 1} is asked for" in reply.error.reason

@@ -12,14 +12,19 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
+from PIL import Image
 
+from thyroid_fl.client.audit import read_log
+from thyroid_fl.manifest import write_manifest
 from thyroid_fl.server.centre.folder import Centre, open_centre
 from thyroid_fl.supervision import _end_with_parent
 
 PROGRAMS = Path(sys.executable).parent
-SOON_S = 90.0
+SOON_S = 180.0
 QUICK_STUDY = """\
 image_px = 64
 split = "manifest"
@@ -88,6 +93,18 @@ class RunningCentre:
             lambda: f"{words!r} is not in:\n{self.call('status').stdout}",
         )
 
+    def join(
+        self, name: str, *before: object, **variables: str
+    ) -> AbstractContextManager["RunningHospital"]:
+        """Make a hospital, admit it and connect it, in a block, with thyroid-client.
+
+        Args:
+            name: the hospital's.
+            before: a program in front of thyroid-client's.
+            variables: more of its environment.
+        """
+        return running_hospital(self, name, *before, **variables)
+
     def wait_for_hospital(self, name: str, state: str) -> None:
         """Wait until a hospital is in a state: online, offline, ..."""
 
@@ -97,6 +114,51 @@ class RunningCentre:
                        for row in rows)  # fmt: skip
 
         wait_for(is_there, lambda: f"{name} not {state}: {self.done('hospitals')}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningHospital:
+    """A hospital whose thyroid-client runs."""
+
+    name: str
+    site: Path
+    """Its folder, of `thyroid-client init`."""
+    process: subprocess.Popen[bytes]
+    """``thyroid-client run``, or the program in front of it."""
+
+    def events(self, kind: str) -> list[dict[str, object]]:
+        """Return the events of a kind in its audit log."""
+        log = self.site / "logs" / "audit.jsonl"
+        found = read_log(log) if log.exists() else []
+        return [event for event in found if event["event"] == kind]
+
+    def status(self) -> str:
+        """Return what ``thyroid-client status`` says."""
+        return subprocess.run(
+            [PROGRAMS / "thyroid-client", "status", "--site", self.site],
+            capture_output=True, text=True, timeout=60, env=environment(),
+        ).stdout  # fmt: skip
+
+
+@contextmanager
+def running_hospital(
+    centre: RunningCentre, name: str, *before: object, **variables: str
+) -> Iterator[RunningHospital]:
+    """Make a hospital, admit it and connect it; see `RunningCentre.join`."""
+    manifest = make_hospital(centre.folder.parent / f"data-{name}", name)
+    site, client = centre.folder.parent / f"site-{name}", PROGRAMS / "thyroid-client"
+    subprocess.run(
+        [client, "init", centre.kit, "--name", name, "--manifest", manifest,
+         "--site", site],
+        check=True, timeout=120, env=environment(), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    centre.done("admit", name, site / "hospital.key.pub")
+    with centre.start_program(
+        name, *before, client, "run", "--site", site, **variables
+    ) as program:
+        hospital = RunningHospital(name=name, site=site, process=program)
+        wait_for(lambda: hospital.events("connected"), lambda: centre.log_of(name))
+        yield hospital
 
 
 def wait_for(
@@ -170,14 +232,46 @@ def _child() -> None:
     _end_with_parent()
 
 
+def make_hospital(folder: Path, name: str) -> Path:
+    """Write 24 patients with a picture each; return the manifest."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(len(name))
+    rows: list[dict[str, object]] = []
+    for number in range(24):
+        shade = 90 + 50 * (number % 2)
+        pixels = rng.normal(shade, 40, (40, 50)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"images/{number}.png")
+        rows.append(
+            {
+                "image_id": str(number),
+                "patient_id": f"{name}-{number}",
+                "hospital": name,
+                "image": f"images/{number}.png",
+                "malignant": number % 2,
+                "split": "train" if number < 16 else "val",
+            }
+        )
+    write_manifest(pd.DataFrame(rows), folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
 def nginx() -> str | None:
     """Return the path of nginx; None where it is not installed."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
 
 
 @contextmanager
-def running_centre(folder: Path, study: str, *, front: bool) -> Iterator[RunningCentre]:
-    """Provision a centre and run it, with nginx in front of it if asked for."""
+def running_centre(
+    folder: Path, study: str, *, front: bool, before: tuple[object, ...] = ()
+) -> Iterator[RunningCentre]:
+    """Provision a centre and run it, with nginx in front of it if asked for.
+
+    Args:
+        folder: for all of it.
+        study: its study.toml.
+        front: whether nginx is in front of it.
+        before: a program in front of ``thyroid-server``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.toml").write_text(study)
     port = free_port()
@@ -191,7 +285,7 @@ def running_centre(folder: Path, study: str, *, front: bool) -> Iterator[Running
     with ExitStack() as stack:
         server = PROGRAMS / "thyroid-server"
         started = stack.enter_context(
-            process(log, server, "start", "--centre", centre.root)
+            process(log, *before, server, "start", "--centre", centre.root)
         )
         if front:
             conf = centre.root / "nginx"
@@ -201,6 +295,18 @@ def running_centre(folder: Path, study: str, *, front: bool) -> Iterator[Running
             )  # fmt: skip
         wait_for(lambda: "the centre is ready" in log.read_text(), log.read_text)
         yield RunningCentre(centre=centre, process=started)
+
+
+@pytest.fixture(scope="module", name="make_hospital")
+def make_hospital_() -> Callable[[Path, str], Path]:
+    """Return `make_hospital`."""
+    return make_hospital
+
+
+@pytest.fixture(scope="module")
+def start_centre():
+    """Return `running_centre`."""
+    return running_centre
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import numpy as np
-import pandas as pd
 import psutil
 import pytest
-from PIL import Image
 
-from thyroid_fl.manifest import write_manifest
 from thyroid_fl.server.centre.registry import names_by_node, read_registry
 
 pytestmark = pytest.mark.slow
@@ -57,29 +53,6 @@ def waiting(centre):
     path = centre.folder.parent / "waiting.toml"
     path.write_text(PATIENT)
     return path
-
-
-def make_hospital(folder: Path, name: str) -> Path:
-    """Write 24 patients with a picture each; return the manifest."""
-    (folder / "images").mkdir(parents=True)
-    rng = np.random.default_rng(len(name))
-    rows = []
-    for number in range(24):
-        shade = 90 + 50 * (number % 2)
-        pixels = rng.normal(shade, 40, (40, 50)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"images/{number}.png")
-        rows.append(
-            {
-                "image_id": str(number),
-                "patient_id": f"{name}-{number}",
-                "hospital": name,
-                "image": f"images/{number}.png",
-                "malignant": number % 2,
-                "split": "train" if number < 16 else "val",
-            }
-        )
-    write_manifest(pd.DataFrame(rows), folder / "manifest.csv")
-    return folder / "manifest.csv"
 
 
 def supernode(centre, port, name, key, manifest):
@@ -203,7 +176,9 @@ def test_study_survives_a_killed_superlink(centre, waiting, wait):
     centre.done("stop", "survivor")
 
 
-def test_two_hospitals_train_and_tell_summaries(centre, keys, port_of, tmp_path):
+def test_two_hospitals_train_and_tell_summaries(
+    centre, keys, port_of, make_hospital, tmp_path
+):
     with ExitStack() as stack:
         for name in ("north", "south"):
             key, manifest = keys(name), make_hospital(tmp_path / name, name)
