@@ -15,6 +15,7 @@ from thyroid_fl.client.withholding import withheld
 from thyroid_fl.columns import as_cases
 from thyroid_fl.manifest import write_manifest
 from thyroid_fl.pixels import letterbox
+from thyroid_fl.requests import Request
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.cohort.hospitals import VENDOR_NAMES
 from thyroid_fl.simulation.grid import InProcessGrid
@@ -77,7 +78,9 @@ def ask(manifest):
         }
         grid = InProcessGrid(app, [site], config | dict(run_config))
         (node,) = grid.get_node_ids()
-        question = Message(RecordDict(dict(asked)), node, "query.summary")
+        request = Request(study_id=32 * "0", server_round=0).record()
+        content = RecordDict(dict(asked) | {"request": request})
+        question = Message(content, node, "query.summary")
         (reply,) = grid.send_and_receive([question])
         return reply
 
