@@ -84,7 +84,7 @@ def rule_based_patients(
     policy: Policy = "clamp",
     rule: PatientRule = "images",
 ) -> IntArray:
-    """Return each patient's category with rule-based assistance, in order of appearance.
+    """Return each patient's category with assistance, in order of appearance.
 
     ``images``: each image's category moves with the call on that image, and the
     highest counts. ``patient``: the patient's highest category moves with the call on

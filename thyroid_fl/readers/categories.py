@@ -1,4 +1,4 @@
-"""Categories of suspicion: C-TIRADS 2020 and ACR TI-RADS 2017, from what a nodule shows.
+"""Categories of suspicion from findings: C-TIRADS 2020 and ACR TI-RADS 2017.
 
 A category is text, as radiologists write it; its code is a whole number, of which only
 the order has a meaning.
@@ -19,7 +19,9 @@ CODES: dict[str, int] = {"2": 0, "3": 1, "4a": 2, "4b": 3, "4c": 4, "5": 5}
 _CTIRADS: tuple[Category, ...] = ("2", "3", "4a", "4b", "4c", "4c", "5")  # from -1
 
 Composition = Literal["cystic", "spongiform", "mixed", "solid"]
-Echogenicity = Literal["anechoic", "hyperechoic", "isoechoic", "hypoechoic", "very_hypo"]
+Echogenicity = Literal[
+    "anechoic", "hyperechoic", "isoechoic", "hypoechoic", "very_hypo"
+]
 Margin = Literal["smooth", "ill_defined", "lobulated", "irregular", "extrathyroidal"]
 Focus = Literal["comet_tail", "macrocalcification", "rim", "punctate"]
 AcrLevel = Literal["TR1", "TR2", "TR3", "TR4", "TR5"]
