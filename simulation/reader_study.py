@@ -8,7 +8,7 @@ from typing import Literal, cast
 import pandas as pd
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.files import write_text, write_whole
+from thyroid_fl.files import write_text
 from thyroid_fl.readers import (
     PatientRule,
     Policy,
@@ -182,9 +182,7 @@ def _write(
             {"malignant": "int64"}
         )
     for name, table in tables.items():
-        write_whole(
-            out / f"{name}.csv", lambda path, t=table: t.to_csv(path, index=False)
-        )
+        write_text(out / f"{name}.csv", table.to_csv(index=False))
     write_text(out / NOTES, "\n".join(headlines) + "\n")
     return Written(study=study, folder=out, headlines=headlines)
 

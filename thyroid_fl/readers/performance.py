@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from thyroid_fl.readers.categories import CODES
+from thyroid_fl.readers.ratings import RESERVED as AI
 from thyroid_fl.readers.ratings import Arm
 from thyroid_fl.readers.readings import Readings
 from thyroid_fl.statistics import (
@@ -25,7 +26,6 @@ from thyroid_fl.statistics import (
 )
 from thyroid_fl.statistics.estimate import FloatArray
 
-AI = "AI"
 TABLE_6, ASSISTED = "Table 6", "assisted against AI"
 PAPER_COMPARISONS = ("freestyle - unaided", "rule_based - unaided", "unaided - AI")
 """P values 1, 2 and 3 of the paper's Table 6."""

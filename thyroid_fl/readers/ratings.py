@@ -31,6 +31,8 @@ NEEDED = ("reader", "arm", "patient_id", "malignant")
 TEXTS = ("reader", "experience", "arm", "patient_id", "image_id", "category")
 NUMBERS = ("malignant", "score", "ai_score")
 COLUMNS = (*TEXTS, *NUMBERS)
+RESERVED = "AI"
+"""The name of the AI in the tables, which no reader can have."""
 _NUMBER = "a finite number"
 
 
@@ -106,8 +108,8 @@ def _header_faults(table: pd.DataFrame) -> Iterator[Fault]:
 
 def _cell_faults(table: pd.DataFrame) -> Iterator[Fault]:
     expected = {
-        "reader": "the reader's name",
-        "patient_id": "the patient's pseudonym",
+        "reader": f"the reader's name, without blanks around it and not {RESERVED}",
+        "patient_id": "the patient's pseudonym, without blanks around it",
         "arm": f"one of {', '.join(ARMS)}",
         "malignant": "0 (benign) or 1 (malignant)",
         "category": f"one of {', '.join(CODES)}",
@@ -141,7 +143,7 @@ def _is_valid(cells: "pd.Series[str]", name: str) -> "pd.Series[bool]":
     allowed = {"arm": ARMS, "category": tuple(CODES)}
     if name in allowed:
         return text.isin(allowed[name])
-    return (text == text.str.strip()) & (text != "")
+    return (text == text.str.strip()) & (text != "") & (text != RESERVED)
 
 
 def _contradictions(ratings: pd.DataFrame) -> Iterator[Fault]:

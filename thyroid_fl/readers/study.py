@@ -84,7 +84,7 @@ def reader_study(
     if threshold == PAPER:
         threshold = _own_threshold(ratings)
         notes.append(
-            f"PAPER MODE: the AI's threshold {threshold:.4g} was chosen on the cases "
+            f"PAPER MODE: the AI's threshold {threshold:.8g} was chosen on the cases "
             "that it is judged by; sensitivity, specificity and rule-based assistance "
             "look better than they are"
         )
@@ -150,7 +150,7 @@ def _notes(
     elif "rule_based" in read[-1].arms:
         notes.append(
             f"rule-based assistance made from unaided categories: AI positive from "
-            f"{threshold:.4g}, policy {policy}, patient rule {patient_rule}"
+            f"{threshold:.8g}, policy {policy}, patient rule {patient_rule}"
         )
     else:
         notes.append(

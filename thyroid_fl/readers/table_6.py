@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from thyroid_fl.readers.performance import AI, PAPER_COMPARISONS
+from thyroid_fl.readers.performance import PAPER_COMPARISONS
+from thyroid_fl.readers.ratings import RESERVED as AI
 
 Intervals = Literal["clustered", "naive"]
 FIRST = "Scoring and Experience Level"
