@@ -27,13 +27,19 @@ def hand_covariances():
     return found
 
 
-def study(seed, *, arms=2, readers=4, n=60, gain=0.0, ties=True):
-    """Return labels and scores (arms, readers, cases) with shared noise."""
+def study(seed, *, arms=2, readers=4, n=60, gain=0.0, taste=0.0, ties=True):
+    """Return labels and scores (arms, readers, cases) with shared noise.
+
+    `gain` is what the first arm adds for all readers, `taste` the spread of what an arm
+    adds for a single one.
+    """
     rng = np.random.default_rng(seed)
     labels = (np.arange(n) % 2).astype(int)
     case = rng.normal(size=n)
     own = rng.normal(size=(1, readers, n))
     skill = 1.2 + 0.3 * rng.normal(size=(1, readers, 1))
+    if taste:
+        skill = skill + taste * rng.normal(size=(arms, readers, 1))
     latent = labels * skill + 0.6 * case + 0.6 * own
     latent = latent + 0.6 * rng.normal(size=(arms, readers, n))
     latent[0] += gain * labels
@@ -180,6 +186,26 @@ def test_the_error_of_the_first_kind_is_near_its_level(readers):
 
     share = np.mean(np.array(p_values) < 0.05)
     assert abs(share - 0.05) < 3 * math.sqrt(0.05 * 0.95 / 1000) + 0.01
+
+
+@pytest.mark.slow
+def test_fixed_readers_speak_of_themselves_only():
+    """Arms suit readers differently, but none is better on the whole."""
+    found = {
+        readers: np.mean(
+            [
+                compare_readings(
+                    *study(seed, n=120, taste=0.3, ties=False), readers=readers
+                ).p_value
+                < 0.05
+                for seed in range(500)
+            ]
+        )
+        for readers in ("random", "fixed")
+    }
+
+    assert found["random"] < 0.08
+    assert found["fixed"] > 0.3
 
 
 @pytest.mark.slow
