@@ -263,6 +263,25 @@ def test_order_of_rows_does_not_matter(ratings, study):
     assert other.to_numpy() == pytest.approx(one.to_numpy())
 
 
+@pytest.mark.parametrize("threshold", [-1.0, 2.0])
+def test_an_ai_that_says_the_same_of_all_moves_all(ratings, threshold):
+    study = reader_study(ratings, threshold=threshold, policy="extend")
+
+    moved = study.comparisons.query("comparison == 'rule_based - unaided'")
+    assert (moved["difference"] == 0).all()
+    rows = study.agreement.query("group == 'all' and arm != 'freestyle'")
+    for _, of_unit in rows.groupby("unit"):
+        assert of_unit["w"].round(9).nunique() == 1
+
+
+def test_patients_of_one_class_give_no_auc(ratings):
+    study = reader_study(ratings.query("malignant == 1"), threshold=THRESHOLD)
+
+    assert study.aucs["auc"].isna().all()
+    assert study.comparisons["p_holm"].isna().all()
+    assert study.table_6.iloc[3, 2] == "NA"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -106,4 +106,6 @@ def _auc_text(rows: pd.DataFrame, intervals: Intervals) -> str:
         names = ("low_naive", "high_naive")
     row = rows.iloc[0]
     value, low, high = (float(row[name]) for name in ("auc", *names))
+    if np.isnan(value):
+        return ABSENT
     return f"{value:.2f} ({low:.2f}, {high:.2f})"
