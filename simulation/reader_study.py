@@ -19,10 +19,9 @@ from thyroid_fl.readers import (
 from thyroid_fl.simulation.readers import (
     PAPER_READERS,
     SimulatedReader,
-    cohort_scored,
-    predictions_scored,
     simulated_ratings,
 )
+from thyroid_fl.simulation.scored import cohort_scored, predictions_scored
 
 NOTES = "notes.txt"
 

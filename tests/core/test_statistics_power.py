@@ -19,7 +19,7 @@ from thyroid_fl.statistics import (
     proc_paired_sample_size,
     proc_sample_size,
 )
-from thyroid_fl.statistics import power as exact
+from thyroid_fl.statistics import binormal as exact
 
 KAPPA = 381 / 639  # benign and malignant patients of the paper's test set
 # AUCs; pROC's m/n at correlations 0 and .5; the exact m/n at 0, .3, .5 and .6.
@@ -35,7 +35,7 @@ TABLE = [
 ]  # fmt: skip
 
 
-def binormal(value):
+def curve(value):
     return Binormal(a=math.sqrt(2) * norm.ppf(value))
 
 
@@ -43,8 +43,8 @@ def binormal(value):
 def test_sample_sizes_are_those_of_the_studys_table(first, second, proc, ours):
     compatible = [
         proc_paired_sample_size(
-            binormal(first),
-            binormal(second),
+            curve(first),
+            curve(second),
             correlation_malignant=rho,
             correlation_benign=rho,
             kappa=KAPPA,
@@ -140,7 +140,7 @@ def test_order_of_the_models_does_not_matter():
 
 
 def test_proc_asks_for_more_patients_than_are_needed():
-    curves = (binormal(0.9), binormal(0.85))
+    curves = (curve(0.9), curve(0.85))
     rho = {"correlation_malignant": 0.3, "correlation_benign": 0.3}
 
     ours = paired_auc_sample_size(0.9, 0.85, correlation=0.3)
@@ -170,8 +170,8 @@ def test_images_of_the_same_patients_must_be_more():
         (lambda: design_effect(0.5, 0.1), "at least 1 image"),
         (
             lambda: proc_paired_sample_size(
-                binormal(0.9),
-                binormal(0.9),
+                curve(0.9),
+                curve(0.9),
                 correlation_malignant=0,
                 correlation_benign=0,
             ),

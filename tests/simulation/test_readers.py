@@ -11,11 +11,13 @@ from thyroid_fl.readers import CATEGORIES, levels
 from thyroid_fl.simulation.readers import (
     PAPER_READERS,
     ReadingModel,
-    Scored,
     SimulatedReader,
+    simulated_ratings,
+)
+from thyroid_fl.simulation.scored import (
+    Scored,
     cohort_scored,
     predictions_scored,
-    simulated_ratings,
 )
 from thyroid_fl.statistics import auc
 

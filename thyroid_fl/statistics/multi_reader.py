@@ -85,14 +85,7 @@ def compare_readings(
         ConfigError: the shapes do not fit, a label is not 0 or 1, or a score is not
             finite.
     """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.ndim != 3 or table.shape[0] < 2 or table.shape[1] < 1:
-        raise ConfigError(
-            f"the scores have shape {table.shape}; "
-            "expected (arms, readers, cases) with at least two arms"
-        )
-    if readers not in get_args(Readers):
-        raise ConfigError(f"readers is {readers!r}; expected random or fixed")
+    table = _read_scores(scores, readers)
     arms, n_readers, n = table.shape
     cases = read_cases(labels, *table.reshape(arms * n_readers, n), clusters=clusters)
     components = structural_components(cases)
@@ -125,6 +118,18 @@ def compare_readings(
         n_readers=n_readers,
         readers=readers,
     )
+
+
+def _read_scores(scores: npt.ArrayLike, readers: Readers) -> FloatArray:
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 3 or table.shape[0] < 2 or table.shape[1] < 1:
+        raise ConfigError(
+            f"the scores have shape {table.shape}; "
+            "expected (arms, readers, cases) with at least two arms"
+        )
+    if readers not in get_args(Readers):
+        raise ConfigError(f"readers is {readers!r}; expected random or fixed")
+    return table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,10 +14,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.integrate import quad
 from scipy.special import ndtr, ndtri
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.statistics.binormal import Spread, spread_of_one, spread_of_pair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,25 +40,6 @@ class SampleSize:
         return n_malignant, math.ceil(n_malignant * self.n_benign / self.n_malignant)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Spread:
-    """What the variance of an AUC, or of a difference, is made of."""
-
-    malignant: float
-    """Covariance of two pairs that share their malignant patient."""
-    benign: float
-    """Covariance of two pairs that share their benign patient."""
-    both: float
-    """Variance of one pair."""
-
-    def variance(self, n_malignant: float, n_benign: float) -> float:
-        return (
-            (n_benign - 1) * self.malignant
-            + (n_malignant - 1) * self.benign
-            + self.both
-        ) / (n_malignant * n_benign)
-
-
 def auc_variance(value: float, n_malignant: float, n_benign: float) -> float:
     """Return the sampling variance of an empirical AUC of binormal scores.
 
@@ -69,7 +50,7 @@ def auc_variance(value: float, n_malignant: float, n_benign: float) -> float:
     0.0097
     """
     check_design(value, n_malignant=n_malignant, n_benign=n_benign)
-    return _one(value).variance(n_malignant, n_benign)
+    return spread_of_one(value).variance(n_malignant, n_benign)
 
 
 def auc_sample_size(
@@ -93,7 +74,7 @@ def auc_sample_size(
         ConfigError: a number is out of range, or the two AUCs are the same.
     """
     check_design(value, reference, power=power, alpha=alpha, kappa=kappa)
-    return _sample_size(_one(value), value - reference, power, alpha, kappa)
+    return _sample_size(spread_of_one(value), value - reference, power, alpha, kappa)
 
 
 def auc_power(
@@ -108,7 +89,7 @@ def auc_power(
     check_design(
         value, reference, n_malignant=n_malignant, n_benign=n_benign, alpha=alpha
     )
-    spread = _one(value)
+    spread = spread_of_one(value)
     return _power(spread, value - reference, n_malignant, n_benign, alpha)
 
 
@@ -140,7 +121,7 @@ def paired_auc_sample_size(
     (285, 170)
     """
     check_design(first, second, power=power, alpha=alpha, kappa=kappa)
-    spread = _paired(first, second, correlation, correlation_benign)
+    spread = spread_of_pair(first, second, correlation, correlation_benign)
     return _sample_size(spread, first - second, power, alpha, kappa)
 
 
@@ -160,7 +141,7 @@ def paired_auc_power(
     0.441
     """
     check_design(first, second, n_malignant=n_malignant, n_benign=n_benign, alpha=alpha)
-    spread = _paired(first, second, correlation, correlation_benign)
+    spread = spread_of_pair(first, second, correlation, correlation_benign)
     return _power(spread, first - second, n_malignant, n_benign, alpha)
 
 
@@ -214,61 +195,8 @@ def check_design(
         )
 
 
-def _one(value: float) -> _Spread:
-    return _shared(value, value, 1, 1)
-
-
-def _paired(
-    first: float, second: float, malignant: float, benign: float | None
-) -> _Spread:
-    benign = malignant if benign is None else benign
-    one, other = _one(first), _one(second)
-    shared = _shared(first, second, malignant, benign)
-    return _Spread(
-        malignant=one.malignant + other.malignant - 2 * shared.malignant,
-        benign=one.benign + other.benign - 2 * shared.benign,
-        both=one.both + other.both - 2 * shared.both,
-    )
-
-
-def _shared(first: float, second: float, malignant: float, benign: float) -> _Spread:
-    """Return the covariances of two scores' pairs, given correlations by class."""
-    for correlation in (malignant, benign):
-        if not -1 <= correlation <= 1:
-            raise ConfigError(f"a correlation is {correlation}; expected from -1 to 1")
-    # A pair's difference has unit variance from each of its patients, so what one
-    # patient shares is half the correlation.
-    return _Spread(
-        malignant=_covariance(first, second, malignant / 2),
-        benign=_covariance(first, second, benign / 2),
-        both=_covariance(first, second, (malignant + benign) / 2),
-    )
-
-
-def _covariance(first: float, second: float, correlation: float) -> float:
-    """Return P(X < h, Y < k) - P(X < h) P(Y < k), by Plackett's integral (1954).
-
-    X and Y are standard normal with this correlation, h and k the quantiles of the
-    two probabilities. Substituting sin(angle) takes away the pole at a correlation
-    of 1.
-    """
-    h, k = float(ndtri(first)), float(ndtri(second))
-
-    def density(angle: float) -> float:
-        sine, cosine = math.sin(angle), math.cos(angle)
-        if h == k:
-            return math.exp(-h * h / (1 + sine)) if sine > -1 else 0.0
-        if cosine < 1e-9:
-            return 0.0
-        return math.exp(-(h * h - 2 * h * k * sine + k * k) / (2 * cosine * cosine))
-
-    angle = math.asin(correlation)
-    integral, _ = quad(density, 0, angle, epsabs=1e-13, epsrel=1e-12, limit=200)
-    return float(integral) / (2 * math.pi)
-
-
 def _sample_size(
-    spread: _Spread, difference: float, power: float, alpha: float, kappa: float
+    spread: Spread, difference: float, power: float, alpha: float, kappa: float
 ) -> SampleSize:
     """Solve z^2 variance(m, kappa m) = difference^2 for m, a quadratic equation."""
     z2 = (normal_quantile(alpha) + float(ndtri(power))) ** 2
@@ -284,7 +212,7 @@ def _sample_size(
 
 
 def _power(
-    spread: _Spread,
+    spread: Spread,
     difference: float,
     n_malignant: float,
     n_benign: float,
