@@ -177,7 +177,7 @@ def _moments(aucs: FloatArray, covariances: FloatArray) -> _Moments:
 
 
 def _noise(moments: _Moments, readers: Readers) -> tuple[float, float]:
-    """Return what F divides by, and its degrees of freedom (Hillis 2007, eq. 6)."""
+    """Return what F divides by, and its degrees of freedom (Hillis 2007)."""
     arms, n_readers = moments.aucs.shape
     shared = _not_negative(moments.cov2 - moments.cov3)
     if readers == "fixed":
@@ -229,7 +229,7 @@ def _arm_means(
     n_positive: int,
     n_clusters: int,
 ) -> tuple[Estimate, ...]:
-    """Return each arm's mean from its own readings alone (Hillis 2014, section 6)."""
+    """Return each arm's mean from its own readings alone (Hillis 2014)."""
     n_readers = moments.aucs.shape[1]
     found = []
     for aucs, variance, cov2 in zip(

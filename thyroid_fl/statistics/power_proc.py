@@ -16,7 +16,7 @@ from thyroid_fl.statistics.power import SampleSize, check_design, normal_quantil
 
 METHOD = "pROC-compatible (power.roc.test 1.18.0)"
 NULL_VARIANCE = 0.0792
-"""Of an AUC of 0.5, for one patient a class (Obuchowski, Radiology 2003;229:3)."""
+"""Of an AUC of 0.5, for one patient a class, as pROC has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
