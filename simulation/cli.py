@@ -197,6 +197,64 @@ def summary(
         console.print(f"figure: {out / 'summary.svg'}", soft_wrap=True)
 
 
+@main.command()
+def readers(
+    ratings: Annotated[
+        Path | None, typer.Argument(help="A CSV of real ratings; see docs/readers.md.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
+        "runs/readers"
+    ),
+    threshold: Annotated[
+        str,
+        typer.Option(help="AI positive from here on, from validation; or 'paper'."),
+    ] = "",
+    policy: Annotated[str, typer.Option(help="clamp, extend or guideline")] = "clamp",
+    patient_rule: Annotated[
+        str, typer.Option(help="What the AI's call moves: images or patient.")
+    ] = "images",
+    positive_from: Annotated[
+        str | None, typer.Option(help="Category that counts as malignant, such as 4b.")
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Simulated readers, no ratings.")
+    ] = False,
+    skills: Annotated[
+        str, typer.Option(help="Their AUCs: 'junior:.80,.81;senior:.85'.")
+    ] = "",
+    predictions: Annotated[
+        Path | None, typer.Option(help="A comparison's predictions that they see.")
+    ] = None,
+    scale: Annotated[
+        float, typer.Option(help="Else the synthetic cohort, of this size.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Judge radiologists alone and with the AI: the paper's Table 6, and more."""
+    with error_edge(debug=debug):
+        from thyroid_fl.simulation import reader_study
+
+        done = reader_study.study(
+            ratings,
+            out,
+            simulate=simulate,
+            threshold=threshold,
+            skills=skills,
+            predictions=predictions,
+            scale=scale,
+            seed=seed,
+            policy=policy,
+            patient_rule=patient_rule,
+            positive_from=positive_from,
+        )
+        console = Console(markup=False, width=None if sys.stdout.isatty() else 160)
+        _print_table(console, done.study.table_6)
+        for line in done.headlines:
+            console.print(line, soft_wrap=True)
+        console.print(f"\ntables: {done.folder}", soft_wrap=True)
+
+
 def _print_table(console: Console, frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821
     table = Table(*map(str, frame.columns))
     for row in frame.itertuples(index=False):

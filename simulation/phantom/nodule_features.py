@@ -11,13 +11,13 @@ measurements. The count of findings is C-TIRADS 2020 (Zhou et al.).
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-Tirads = Literal["2", "3", "4a", "4b", "4c", "5"]
+from thyroid_fl.readers.categories import Category, ctirads
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -46,8 +46,6 @@ _WEIGHT = 1.8 * np.array([1.9, 2.2, 1.9, 2.3, 2.0, -2.2])
 _INTERCEPT = 1.8 * -3.2
 _LABEL_FLIPS = 0.02
 _COMBINATIONS = np.array(list(np.ndindex((2,) * 6)), dtype=bool)  # (64, 6)
-
-_CATEGORY: tuple[Tirads, ...] = ("3", "4a", "4b", "4c", "4c", "5")
 
 
 def nodule_features(malignant: bool, rng: np.random.Generator) -> NoduleFeatures:
@@ -81,16 +79,21 @@ def bayes_auc() -> float:
     return float(malignant_p @ wins @ benign_p)
 
 
-def tirads(features: NoduleFeatures) -> Tirads:
+def tirads(features: NoduleFeatures) -> Category:
     """Return the C-TIRADS category: positive findings minus the comet tail, -1 to 5.
 
     >>> tirads(NoduleFeatures(solid=True, vertical=True, marked_hypo=False,
     ...     microcalcifications=False, irregular=False, comet_tail=False))
     '4b'
     """
-    *positive, comet_tail = _as_array(features)
-    points = sum(map(int, positive)) - int(comet_tail)
-    return "2" if points < 0 else _CATEGORY[points]
+    return ctirads(
+        solid=features.solid,
+        vertical=features.vertical,
+        markedly_hypoechoic=features.marked_hypo,
+        microcalcifications=features.microcalcifications,
+        irregular_margin=features.irregular,
+        comet_tail=features.comet_tail,
+    )
 
 
 def _as_array(features: NoduleFeatures) -> npt.NDArray[np.bool_]:

@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thyroid_fl.readers import CODES, rule_based
 from thyroid_fl.statistics import (
+    Binormal,
+    adjusted,
     auc,
     clustered_mean,
     compare_aucs,
     compare_independent_aucs,
     kendall_w,
+    paired_t,
+    proc_paired_power,
+    proc_paired_sample_size,
+    proc_power,
+    proc_sample_size,
     proportion,
     random_effects_mean,
+    signed_rank,
     within_site_auc,
     youden_threshold,
 )
@@ -23,13 +32,14 @@ from thyroid_fl.statistics import (
 ORACLE = Path(__file__).parents[2] / "../shared/oracle"
 
 
-def cases(name: str) -> list[Any]:
+def cases(name: str, part: str = "") -> list[Any]:
     path = ORACLE / f"{name}.json"
     if not path.exists():
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {path}"))]
+    found = json.loads(path.read_text())
+    listed = found[part] if part else found
     return [
-        pytest.param(case, id=str(case.get("id", i)))
-        for i, case in enumerate(json.loads(path.read_text()))
+        pytest.param(case, id=str(case.get("id", i))) for i, case in enumerate(listed)
     ]
 
 
@@ -180,3 +190,77 @@ def test_random_effects_are_those_of_metafor(case: dict[str, Any]) -> None:
     assert agrees(math.sqrt(found.variance), out["se_hksj"])
     assert agrees([found.low, found.high], out["ci_hksj"])
     assert agrees([found.prediction_low, found.prediction_high], out["pred_int"])
+
+
+@pytest.mark.parametrize("case", cases("power"))
+def test_power_and_sample_size_are_those_of_proc(case: dict[str, Any]) -> None:
+    args, out = case["args"], case["out"]
+    design = {"alpha": args["sig"]}
+    design |= {name: args[name] for name in ("power", "kappa") if name in args}
+    sizes = [args[name] for name in ("ncases", "ncontrols") if name in args]
+    if "paired" in case["id"]:
+        curves = [Binormal(a=args[f"A{i}"], b=args[f"B{i}"]) for i in (1, 2)]
+        design |= {"correlation_malignant": args["ra"], "difference": args["delta"]}
+        design |= {"correlation_benign": args["rn"]}
+
+    if case["id"] == "n_single":
+        size = proc_sample_size(args["auc"], **design)
+    elif case["id"] == "n_paired_obuchowski":
+        size = proc_paired_sample_size(*curves, **design)
+    elif case["id"] == "power_single":
+        assert agrees(proc_power(args["auc"], *sizes, **design), out["power"])
+        return
+    else:
+        assert agrees(proc_paired_power(*curves, *sizes, **design), out["power"])
+        return
+    assert agrees([size.n_malignant, size.n_benign], [out["ncases"], out["ncontrols"]])
+    assert "pROC-compatible" in size.method
+
+
+@pytest.mark.parametrize("case", cases("paired_misc", "paired"))
+def test_paired_tests_are_those_of_r(case: dict[str, Any]) -> None:
+    x, y, out = case["x"], case["y"], case["out"]
+    student = paired_t(x, y)
+    plain, corrected = signed_rank(x, y, continuity=False), signed_rank(x, y)
+
+    assert agrees(student.statistic, out["t"])
+    assert agrees_p(student.p_value, out["p_t"])
+    assert agrees([student.low, student.high], out["ci"])
+    assert agrees([plain.statistic, corrected.statistic], [out["V"], out["V"]])
+    assert agrees_p(plain.p_value, out["p_wilcoxon_nocorr"])
+    assert agrees_p(corrected.p_value, out["p_wilcoxon_corr"])
+
+
+def test_adjusted_p_values_are_those_of_r() -> None:
+    path = ORACLE / "paired_misc.json"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    reference = json.loads(path.read_text())["p_adjust"]
+
+    assert agrees(adjusted(reference["p"], "holm"), reference["holm"])
+    assert agrees(adjusted(reference["p"], "benjamini_hochberg"), reference["BH"])
+    assert agrees(adjusted(reference["p"], "bonferroni"), reference["bonferroni"])
+
+
+@pytest.mark.parametrize("case", cases("reader_rule"))
+def test_rule_based_assistance_is_that_of_the_reference(case: dict[str, Any]) -> None:
+    y, ai, out = case["y"], np.array(case["ai"]), case["out"]
+    reader = np.array(case["cat_index"])
+    calls = ai >= case["threshold"]
+    clamped = rule_based(reader, calls, "clamp")
+    extended = rule_based(reader, calls, "extend")
+
+    assert set(reader) <= {CODES[name] for name in ("3", "4a", "4b", "4c", "5")}
+    assert clamped.tolist() == out["clamped"]
+    assert extended.tolist() == out["extended"]
+    for scores, key in (
+        (reader, "reader"),
+        (ai, "ai_auc"),
+        (clamped, "rule_clamped"),
+        (extended, "rule_extended"),
+    ):
+        found = auc(y, scores)
+        assert agrees([found.low, found.value, found.high], np.sort(out[key]))
+    for scores, key in ((clamped, "clamped"), (extended, "extended"), (ai, "ai")):
+        p_value = compare_aucs(y, reader, scores).p_value
+        assert agrees_p(p_value, out[f"p_reader_vs_{key}"])

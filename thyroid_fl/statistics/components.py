@@ -164,6 +164,17 @@ def variance(components: Components, weights: npt.ArrayLike) -> float:
     )
 
 
+def covariance(components: Components) -> FloatArray:
+    """Return the covariance matrix of the AUCs, shape (S, S); see `variance`."""
+    malignant, benign = components.malignant, components.benign
+    mixed = malignant.T @ benign
+    return np.asarray(
+        _small_sample(components.n_malignant_clusters) * (malignant.T @ malignant)
+        + _small_sample(components.n_benign_clusters) * (benign.T @ benign)
+        + _small_sample(len(malignant)) * (mixed + mixed.T)
+    )
+
+
 def _small_sample(n_clusters: int) -> float:
     return n_clusters / (n_clusters - 1) if n_clusters > 1 else np.nan
 
