@@ -21,7 +21,13 @@ from thyroid_fl.evaluation.rows import (
 )
 from thyroid_fl.evaluation.side_by_side import Measure
 
-__all__ = ["EVALUATIONS", "Evaluation", "comparisons_table", "measured", "results_table"]
+__all__ = [
+    "EVALUATIONS",
+    "Evaluation",
+    "comparisons_table",
+    "measured",
+    "results_table",
+]
 
 
 class Evaluation(NamedTuple):
@@ -42,11 +48,17 @@ EVALUATIONS: Final = {
         "ap50", "nodule", detection.result_rows, detection.comparison_rows, None
     ),
     "segmentation": Evaluation(
-        "dice", "patient", segmentation.result_rows, segmentation.comparison_rows,
+        "dice",
+        "patient",
+        segmentation.result_rows,
+        segmentation.comparison_rows,
         segmentation.DICE,
     ),
     "classification": Evaluation(
-        "auc", "patient", classification.result_rows, classification.comparison_rows,
+        "auc",
+        "patient",
+        classification.result_rows,
+        classification.comparison_rows,
         classification.AUC,
     ),
 }

@@ -78,6 +78,8 @@ def gap_table(
             rows += [shown | row for row in _like_these(measure, places)]
             if measure.within_site and n_resamples and inside and outside:
                 found = _bootstrapped(inside, outside, seed, n_resamples)
+                found["internal"] = measure.mean(inside).value
+                found["external"] = measure.mean(outside).value
                 rows.append(shown | found)
     return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
@@ -144,7 +146,10 @@ def optimism_table(
                 "other; expected the same models in both"
             )
         shown = {**names, "metric": measure.metric, "target": "optimism of the split"}
-        pairs = _outcomes(measure, inside, outside)
+        pairs = [
+            (measure.outcome(a), measure.outcome(b))
+            for a, b in zip(inside, outside, strict=True)
+        ]
         found = independent_difference(pairs, same_models=False)
         rows.append(shown | _row(pairs, found))
     return pd.DataFrame(rows, columns=GAP_COLUMNS)
@@ -177,8 +182,6 @@ def _outcomes(
 ) -> list[tuple[GroupOutcome, GroupOutcome]]:
     """Return both groups' outcomes, fold by fold; folds that have both."""
     beyond = {fold.fold: fold for fold in outside}
-    if [fold.fold for fold in inside] != list(beyond) and len(inside) == len(outside):
-        beyond = {a.fold: b for a, b in zip(inside, outside, strict=True)}
     return [
         (measure.outcome(fold), measure.outcome(beyond[fold.fold]))
         for fold in inside
@@ -259,9 +262,7 @@ def _bootstrapped(
     return target | n | {name: getattr(found, name) for name in kept}
 
 
-def _hospitals(
-    measure: Measure, places: Places, test_set: str
-) -> dict[str, Estimate]:
+def _hospitals(measure: Measure, places: Places, test_set: str) -> dict[str, Estimate]:
     """Return the estimates of the hospitals that count."""
     found = {
         hospital: measure.mean(folds)
@@ -287,9 +288,7 @@ def _worst(of_each: list[Estimate], bound: float) -> Iterator[tuple[str, Estimat
     yield "share_below_internal", share_below(values, bound)
 
 
-def _row(
-    pairs: Sequence[tuple[GroupOutcome, GroupOutcome]], found: Comparison
-) -> Row:
+def _row(pairs: Sequence[tuple[GroupOutcome, GroupOutcome]], found: Comparison) -> Row:
     kept = ("difference", "low", "high", "p_value", "method")
     return {
         "internal": float(np.mean([a.by_seed.mean() for a, _ in pairs])),

@@ -40,8 +40,8 @@ def harm_table(
 
     Args:
         predictions: of a comparison with single hospitals.
-        sizes: training pictures by hospital (``n_train`` of ``hospitals.csv``); without,
-            the size of a hospital is the number of its test cases.
+        sizes: training pictures by hospital (``n_train`` of ``hospitals.csv``);
+            without, a hospital's size is the number of its test cases.
 
     Raises:
         ConfigError: a column is missing, or a value is out of range.

@@ -67,11 +67,7 @@ def _run_rows(images: pd.DataFrame) -> Iterator[Row]:
         str(hospital): _over_patients(here["dice"])
         for hospital, here in patients.groupby("hospital")
     }
-    counted = {
-        name: found
-        for name, found in by_hospital.items()
-        if has_enough(found)
-    }
+    counted = {name: found for name, found in by_hospital.items() if has_enough(found)}
     criterion = f">= {MIN_PATIENTS} patients"
     others = f"{len(by_hospital) - len(counted)} others are left out"
     yield from hospital_means("dice", counted, criterion, others)

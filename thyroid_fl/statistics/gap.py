@@ -35,7 +35,6 @@ from thyroid_fl.statistics.estimate import (
     Comparison,
     FloatArray,
     compared,
-    half_width,
 )
 from thyroid_fl.statistics.means import RandomEffects, clustered_mean
 
@@ -269,7 +268,9 @@ def satterthwaite(parts: npt.ArrayLike, dfs: npt.ArrayLike) -> float:
         return float(variances.sum() ** 2 / np.sum(variances**2 / freedom))
 
 
-def _by_seed(first: GroupOutcome, second: GroupOutcome, same_models: bool) -> list[FloatArray]:
+def _by_seed(
+    first: GroupOutcome, second: GroupOutcome, same_models: bool
+) -> list[FloatArray]:
     """Return the values whose spread is that of training; none with one seed."""
     if same_models and len(first.by_seed) != len(second.by_seed):
         raise ConfigError(
