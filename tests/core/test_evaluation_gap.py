@@ -134,8 +134,8 @@ def test_the_optimism_of_the_random_split_is_the_shortcut() -> None:
     assert (row.fold, row.seed) == ("mean", "mean")
     with pytest.raises(ThyroidFLError, match="equal training size"):
         optimism_table(random, held_out, n_training=(1000, 2000))
+    inside = held_out[held_out["test_set"] == "internal"]
     with pytest.raises(ThyroidFLError, match="folds"):
-        inside = held_out[held_out["test_set"] == "internal"]
         optimism_table(random, inside, n_training=(1, 1))
 
 
