@@ -166,6 +166,8 @@ def test_the_test_patients_are_no_random_part() -> None:
     assert round(p_value(men), 3) == 0.010
     assert round(p_value([men[0], men[2]]), 3) == 0.002
     assert round(p_value(malignant), 2) == 0.76
+    shares = [round(100 * found / (found + others), 1) for found, others in men]
+    assert shares == [22.9, 23.5, 27.3]
     # The annotated patients are less often malignant than the others.
     assert p_value([[3152, 2326], [3036, 1509]]) < 1e-20
     assert round(100 * 3152 / 5478, 1) == 57.5
@@ -180,6 +182,9 @@ def test_the_ratio_is_7_2_1_of_patients_and_not_of_pictures() -> None:
     of_pictures = np.array([18477, 4563, 1904]) / 24944
 
     assert (100 * of_patients).round(1).tolist() == [70.0, 19.8, 10.2]
+    of_annotated = np.array([3857, 1076, 545]) / 5478
+    assert (100 * of_annotated).round(1).tolist() == [70.4, 19.6, 9.9]
+    assert round(1020 - 0.1 * 10023) == 18
     assert (100 * of_pictures).round(1).tolist() == [74.1, 18.3, 7.6]
     assert round(667 / 381, 2) == 1.75  # "typically at least" two pictures
 
@@ -231,9 +236,11 @@ def test_the_test_sets_of_tables_4_and_5_are_smaller_than_the_test_set() -> None
             cells = np.array(table[column].tolist())
             sizes[column] = _implied_size(cells[cells[:, 2] < 0.995])
 
-    found = [sizes[name] for name in ("GE", "Siemens", "Mixed", "Nationwide")]
-    assert found == pytest.approx([177, 41, 1301, 1442], rel=0.02)
-    assert sizes["East Coast"] + sizes["Inland"] == pytest.approx(1385, rel=0.01)
+    assert {name: round(size) for name, size in sizes.items()} == {
+        "GE": 177, "Philips": 433, "Esaote": 272, "Mindray": 445, "Siemens": 41,
+        "Other": 191, "Mixed": 1301, "East Coast": 725, "Inland": 660,
+        "Nationwide": 1442,
+    }  # fmt: skip
     assert max(sizes.values()) < 1904
 
 
@@ -272,3 +279,5 @@ def test_the_median_age_needs_these_many_young() -> None:
     # The median 46 of 10 023 needs 5012 patients up to 46. Training (7016, median 47)
     # has at most 3508 of them and validation (1987, median 48) at most 993.
     assert (10023 + 1) // 2 - 7016 // 2 - 1987 // 2 == 511
+    # The test patients' median 45 lies between the 510th and the 511th; 490 are younger.
+    assert 511 - 490 == 21

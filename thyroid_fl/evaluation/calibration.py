@@ -24,7 +24,8 @@ from thyroid_fl.statistics import (
     mean_of_estimates,
 )
 
-RUN_NAMES = ["task", *MODEL_COLUMNS, "test_set", "fold", "seed"]
+MODEL = ["task", *MODEL_COLUMNS, "test_set"]
+RUN_NAMES = [*MODEL, "fold", "seed"]
 CURVE_COLUMNS = [*RUN_NAMES, "predicted", "observed", "low", "high", "n"]
 DECISION_COLUMNS = [
     *RUN_NAMES, "threshold", "net_benefit", "low", "high", "treat_all", "gain",
@@ -48,15 +49,16 @@ def calibration_table(predictions: pd.DataFrame) -> pd.DataFrame:
     rows: list[Row] = []
     by_model: dict[tuple[str, ...], dict[str, list[Estimate]]] = {}
     for names, patients in _patients(predictions):
-        key = tuple(names[name] for name in ["task", *MODEL_COLUMNS, "test_set"])
+        model_key = tuple(names[name] for name in MODEL)
         for metric, found in _metrics(patients):
             rows.append({**names, **result_row("all", metric, found)})
-            folds = by_model.setdefault((*key, metric), {})
+            folds = by_model.setdefault((*model_key, metric), {})
             folds.setdefault(names["fold"], []).append(found)
-    for (*key, metric), folds in by_model.items():
+    for key, folds in by_model.items():
         if sum(map(len, folds.values())) > 1:
             found = mean_of_estimates(list(folds.values()))
-            model = dict(zip(["task", *MODEL_COLUMNS, "test_set"], key, strict=True))
+            *names_of, metric = key
+            model = dict(zip(MODEL, names_of, strict=True))
             rows.append({**model, **MEAN, **result_row("all", metric, found)})
     return as_table(rows, RESULT_COLUMNS)
 
