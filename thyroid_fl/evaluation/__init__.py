@@ -19,8 +19,15 @@ from thyroid_fl.evaluation.rows import (
     absent_rows,
     as_table,
 )
+from thyroid_fl.evaluation.side_by_side import Measure
 
-__all__ = ["EVALUATIONS", "Evaluation", "comparisons_table", "results_table"]
+__all__ = [
+    "EVALUATIONS",
+    "Evaluation",
+    "comparisons_table",
+    "measured",
+    "results_table",
+]
 
 
 class Evaluation(NamedTuple):
@@ -32,19 +39,45 @@ class Evaluation(NamedTuple):
     """What it counts: patient, image or nodule."""
     results: Callable[[pd.DataFrame], Iterator[Row]]
     comparisons: Callable[[pd.DataFrame], Iterator[Row]]
+    measure: Measure | None
+    """Where a prediction comes to one number a picture."""
 
 
 EVALUATIONS: Final = {
     "detection": Evaluation(
-        "ap50", "nodule", detection.result_rows, detection.comparison_rows
+        "ap50", "nodule", detection.result_rows, detection.comparison_rows, None
     ),
     "segmentation": Evaluation(
-        "dice", "patient", segmentation.result_rows, segmentation.comparison_rows
+        "dice",
+        "patient",
+        segmentation.result_rows,
+        segmentation.comparison_rows,
+        segmentation.DICE,
     ),
     "classification": Evaluation(
-        "auc", "patient", classification.result_rows, classification.comparison_rows
+        "auc",
+        "patient",
+        classification.result_rows,
+        classification.comparison_rows,
+        classification.AUC,
     ),
 }
+
+
+def measured(
+    predictions: pd.DataFrame,
+) -> Iterator[tuple[str, Measure, pd.DataFrame]]:
+    """Yield each task that has a measure, and its predictions, checked.
+
+    Detection has none: an average precision is no mean over pictures.
+
+    Raises:
+        ConfigError: a column is missing, or a value is out of range.
+    """
+    for task, of_task in by_task(predictions):
+        measure = EVALUATIONS[task].measure
+        if measure is not None:
+            yield task, measure, of_task
 
 
 def results_table(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -34,9 +34,11 @@ from thyroid_fl.evaluation.side_by_side import comparison_rows as compared
 from thyroid_fl.statistics import (
     Comparison,
     Estimate,
+    GroupOutcome,
     auc,
     compare_aucs,
     compare_mean_aucs,
+    group_auc,
     mean_auc,
     proportion,
     within_site_auc,
@@ -145,6 +147,23 @@ def _compare(folds: list[FoldScores]) -> Comparison:
     )
 
 
+def _outcome(fold: FoldScores) -> GroupOutcome:
+    return group_auc(fold.labels, fold.scores[0], _clusters(fold))
+
+
+def _within_site(fold: FoldScores) -> GroupOutcome:
+    found = [
+        within_site_auc(fold.labels, scores, fold.hospitals)
+        for scores in fold.scores[0].T
+    ]
+    sites = found[0].n_clusters or 0
+    # The square of the mean standard error bounds the variance of the seeds' mean.
+    spread = float(np.mean([np.sqrt(one.variance) for one in found])) ** 2
+    return GroupOutcome(
+        by_seed=np.array([one.value for one in found]), variance=spread, n=sites
+    )
+
+
 def _clusters(fold: FoldScores) -> NDArray[np.intp] | None:
     return fold.patients if fold.unit == "image" else None
 
@@ -156,4 +175,7 @@ AUC = Measure(
     of_patient="max",
     mean=_mean,
     compare=_compare,
+    outcome=_outcome,
+    counts=has_enough,
+    within_site=_within_site,
 )

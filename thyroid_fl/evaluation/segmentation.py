@@ -30,8 +30,10 @@ from thyroid_fl.evaluation.side_by_side import comparison_rows as compared
 from thyroid_fl.statistics import (
     Comparison,
     Estimate,
+    GroupOutcome,
     clustered_mean,
     compare_over_seeds,
+    group_mean,
     mean_over_seeds,
 )
 
@@ -65,16 +67,17 @@ def _run_rows(images: pd.DataFrame) -> Iterator[Row]:
         str(hospital): _over_patients(here["dice"])
         for hospital, here in patients.groupby("hospital")
     }
-    counted = {
-        name: found
-        for name, found in by_hospital.items()
-        if found.n >= MIN_PATIENTS and found.variance > 0
-    }
+    counted = {name: found for name, found in by_hospital.items() if has_enough(found)}
     criterion = f">= {MIN_PATIENTS} patients"
     others = f"{len(by_hospital) - len(counted)} others are left out"
     yield from hospital_means("dice", counted, criterion, others)
     for hospital, estimate in by_hospital.items():
         yield result_row(hospital, "dice", estimate)
+
+
+def has_enough(estimate: Estimate) -> bool:
+    """Return whether a hospital's Dice counts in the mean over hospitals."""
+    return estimate.n >= MIN_PATIENTS and estimate.variance > 0
 
 
 def _over_images(images: pd.DataFrame, metric: str) -> Estimate:
@@ -103,6 +106,10 @@ def _compare(folds: list[FoldScores]) -> Comparison:
     return compare_over_seeds(differences)
 
 
+def _outcome(fold: FoldScores) -> GroupOutcome:
+    return group_mean(fold.scores[0], fold.patients)
+
+
 DICE = Measure(
     metric="dice",
     column="dice",
@@ -110,4 +117,6 @@ DICE = Measure(
     of_patient="mean",
     mean=_mean,
     compare=_compare,
+    outcome=_outcome,
+    counts=has_enough,
 )

@@ -22,7 +22,7 @@ from thyroid_fl.evaluation.predictions import (
     test_cases,
 )
 from thyroid_fl.evaluation.rows import MEAN, Row, comparison_row, pairs, result_row
-from thyroid_fl.statistics import Comparison, Estimate
+from thyroid_fl.statistics import Comparison, Estimate, GroupOutcome
 from thyroid_fl.statistics.estimate import FloatArray
 
 Wides = dict[str, dict[Model, pd.DataFrame]]
@@ -43,6 +43,8 @@ class FoldScores:
     """One array a model, shape (N, seeds); NaN where that seed did not test it."""
     patients: npt.NDArray[np.intp]
     """Patient of each case, shape (N,)."""
+    hospitals: npt.NDArray[np.object_]
+    """Hospital of each case by name, shape (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,12 @@ class Measure:
     """Over several runs of one model."""
     compare: Callable[[list[FoldScores]], Comparison]
     """First minus second of two models, over one run or several."""
+    outcome: Callable[[FoldScores], GroupOutcome]
+    """Of one model on one fold's cases, to be set against other cases."""
+    counts: Callable[[Estimate], bool]
+    """Whether a hospital has enough patients to count in a mean over hospitals."""
+    within_site: Callable[[FoldScores], GroupOutcome] | None = None
+    """Of an AUC, over the pairs within hospitals, which are then what is counted."""
 
 
 def patient_values(cases: pd.DataFrame, how: Literal["max", "mean"]) -> pd.DataFrame:
@@ -89,7 +97,15 @@ def mean_rows(predictions: pd.DataFrame, measure: Measure) -> Iterator[Row]:
 
 
 def comparison_rows(predictions: pd.DataFrame, measure: Measure) -> Iterator[Row]:
-    """Yield the paired differences, by patient and by image.
+    """Yield the paired differences of `paired_comparisons` as rows."""
+    for row, found in paired_comparisons(predictions, measure):
+        yield row | comparison_row(row["unit"], measure.metric, found)
+
+
+def paired_comparisons(
+    predictions: pd.DataFrame, measure: Measure
+) -> Iterator[tuple[Row, Comparison]]:
+    """Yield the paired differences, by patient and by image, with the row's names.
 
     On the test images that both models have scored, over all hospitals and, against a
     single model, in its own hospital.
@@ -102,8 +118,33 @@ def comparison_rows(predictions: pd.DataFrame, measure: Measure) -> Iterator[Row
             models = [first, second]
             for place, folds in _places(wides, models, measure, unit, own):
                 for run, found in _compared(folds, measure):
-                    row = comparison_row(unit, measure.metric, found)
-                    yield {**names, **place, **row, **run}
+                    yield {**names, **place, "unit": unit, **run}, found
+
+
+def runs_by_place(
+    cases: pd.DataFrame,
+    measure: Measure,
+    model: Model,
+    unit: str,
+    hospitals: Collection[str] = (),
+) -> dict[tuple[str, str], dict[tuple[str, str], list[FoldScores]]]:
+    """Return what a model scored, by run (fold and seed) and by place.
+
+    A place is a test set and a hospital: ``all``, and each one asked for. Where the
+    model has several runs, those together are the run ``("mean", "mean")``.
+    """
+    found: dict[tuple[str, str], dict[tuple[str, str], list[FoldScores]]] = {}
+    wides = _side_by_side(cases, measure)
+    for place, folds in _places(wides, [model], measure, unit, hospitals):
+        where = (place["test_set"], place["hospital"])
+        for fold in folds:
+            for k, seed in enumerate(fold.seeds):
+                run = (fold.fold, seed)
+                found.setdefault(run, {})[where] = [_one_seed(fold, k)]
+        found.setdefault((MEAN["fold"], MEAN["seed"]), {})[where] = folds
+    if len(found) == 2:  # one run, which is its own mean
+        del found[MEAN["fold"], MEAN["seed"]]
+    return found
 
 
 def _compared(
@@ -128,6 +169,7 @@ def _one_seed(fold: FoldScores, k: int) -> FoldScores:
         labels=fold.labels[seen] if len(fold.labels) else fold.labels,
         scores=tuple(scores[seen, k : k + 1] for scores in fold.scores),
         patients=fold.patients[seen],
+        hospitals=fold.hospitals[seen],
     )
 
 
@@ -203,4 +245,5 @@ def _fold_scores(
         labels=cases[list(measure.labels)].to_numpy().ravel(),
         scores=tuple(np.hsplit(scores, n_columns // len(seeds))),
         patients=pd.factorize(cases["patient_id"])[0],
+        hospitals=cases["hospital"].to_numpy(dtype=object),
     )

@@ -16,8 +16,28 @@ from thyroid_fl.statistics.average_precision import (
     average_precision,
     compare_average_precisions,
 )
+from thyroid_fl.statistics.bootstrap import bootstrap_auc, bootstrap_auc_difference
+from thyroid_fl.statistics.calibration import (
+    Brier,
+    Calibration,
+    CalibrationCurve,
+    brier,
+    calibration,
+    calibration_curve,
+)
+from thyroid_fl.statistics.decision_curve import DecisionCurve, decision_curve
 from thyroid_fl.statistics.detection import Detections, match_detections
 from thyroid_fl.statistics.estimate import Comparison, Estimate
+from thyroid_fl.statistics.gap import (
+    GroupOutcome,
+    NewHospitalGap,
+    group_auc,
+    group_mean,
+    independent_difference,
+    new_hospital_gap,
+    two_stage_gap,
+)
+from thyroid_fl.statistics.hospitals import share_below, worst_mean
 from thyroid_fl.statistics.mean_auc import compare_mean_aucs, mean_auc
 from thyroid_fl.statistics.means import (
     RandomEffects,
@@ -70,22 +90,34 @@ from thyroid_fl.statistics.precision_recall import (
     precision_recall_curve,
 )
 from thyroid_fl.statistics.proportions import proportion
+from thyroid_fl.statistics.reoptimised import Reoptimised, reoptimised_bootstrap
 from thyroid_fl.statistics.roc import RocBand, roc_curve_band, youden_threshold
-from thyroid_fl.statistics.seed_means import compare_over_seeds, mean_over_seeds
+from thyroid_fl.statistics.seed_means import (
+    compare_over_seeds,
+    mean_of_estimates,
+    mean_over_seeds,
+)
 
 __all__ = [
     "Binormal",
+    "Brier",
+    "Calibration",
+    "CalibrationCurve",
     "Comparison",
+    "DecisionCurve",
     "DetectionCounts",
     "Detections",
     "Estimate",
+    "GroupOutcome",
     "KendallW",
     "MeanSums",
     "MultiReader",
+    "NewHospitalGap",
     "PooledAuc",
     "PrecisionRecallBand",
     "PrecisionRecallCurve",
     "RandomEffects",
+    "Reoptimised",
     "RocBand",
     "SampleSize",
     "SignedRank",
@@ -98,6 +130,11 @@ __all__ = [
     "auc_variance",
     "average_precision",
     "best_f1_threshold",
+    "bootstrap_auc",
+    "bootstrap_auc_difference",
+    "brier",
+    "calibration",
+    "calibration_curve",
     "clustered_mean",
     "compare_aucs",
     "compare_average_precisions",
@@ -105,18 +142,24 @@ __all__ = [
     "compare_mean_aucs",
     "compare_over_seeds",
     "compare_readings",
+    "decision_curve",
     "design_effect",
     "detection_counts",
     "detection_rate",
     "dice",
+    "group_auc",
+    "group_mean",
     "hausdorff95",
+    "independent_difference",
     "iou",
     "kendall_w",
     "match_detections",
     "mean_auc",
+    "mean_of_estimates",
     "mean_of_sums",
     "mean_over_seeds",
     "mean_sums",
+    "new_hospital_gap",
     "own_auc",
     "paired_auc_power",
     "paired_auc_sample_size",
@@ -130,10 +173,14 @@ __all__ = [
     "proc_sample_size",
     "proportion",
     "random_effects_mean",
+    "reoptimised_bootstrap",
     "roc_curve_band",
+    "share_below",
     "signed_rank",
     "site_auc",
+    "two_stage_gap",
     "within_hospitals_auc",
     "within_site_auc",
+    "worst_mean",
     "youden_threshold",
 ]

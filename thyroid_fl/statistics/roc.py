@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thyroid_fl.statistics.bootstrap import patient_strata
 from thyroid_fl.statistics.components import Cases, read_cases
 from thyroid_fl.statistics.estimate import FloatArray, half_width
 
@@ -112,9 +113,7 @@ def roc_curve_band(
 
 def _resamples(cases: Cases, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Yield without end how often a resample of patients holds each case, (N,)."""
-    has_malignant = np.bincount(cases.clusters, cases.is_malignant) > 0  # (I,)
-    has_benign = np.bincount(cases.clusters, ~cases.is_malignant) > 0
-    kind = has_malignant + 2 * has_benign
+    kind = patient_strata(cases)
     strata = [np.flatnonzero(kind == each) for each in np.unique(kind)]
     times = np.empty(len(kind))
     while True:

@@ -73,6 +73,55 @@ def compare_over_seeds(folds: Sequence[Fold], *, level: float = 0.95) -> Compari
     return compared(value, variance, method, level=level, df=df, n=n)
 
 
+def mean_of_estimates(
+    folds: Sequence[Sequence[Estimate]], *, level: float = 0.95
+) -> Estimate:
+    """Return the mean of estimates over folds and, within them, seeds.
+
+    For what is no mean over patients, such as a slope. The seeds of a fold share their
+    patients, by an unknown covariance; the square of their mean standard error is the
+    most that the variance of their mean can be (Cauchy-Schwarz), and is taken. To it
+    comes the variance between seeds / S. NaN if one of them is undefined. n counts one
+    seed of each fold.
+
+    Args:
+        folds: the estimates of each fold's seeds; one or more.
+        level: confidence level of the interval.
+
+    Raises:
+        ConfigError: there is no fold, or a fold without estimates.
+    """
+    if not folds or not all(folds):
+        raise ConfigError("a fold has no estimate; expected at least one of each")
+    values = [np.array([one.value for one in fold]) for fold in folds]
+    sampling = [np.mean([np.sqrt(one.variance) for one in fold]) ** 2 for fold in folds]
+    between = [
+        float(by_seed.var(ddof=1)) / len(by_seed) if len(by_seed) > 1 else 0.0
+        for by_seed in values
+    ]
+    n_folds = len(folds)
+    total = float(sum(sampling) + sum(between)) / n_folds**2
+    uncertain = sum(
+        (part / n_folds**2) ** 2 / max(len(by_seed) - 1, 1)
+        for part, by_seed in zip(between, values, strict=True)
+    )
+    half = half_width(total, level, total**2 / uncertain if uncertain > 0 else np.inf)
+    value = float(np.mean([by_seed.mean() for by_seed in values]))
+    first = [fold[0] for fold in folds]
+    positives = [one.n_positive for one in first if one.n_positive is not None]
+    n_models = sum(map(len, folds))
+    return Estimate(
+        value=value,
+        low=value - half,
+        high=value + half,
+        n=sum(one.n for one in first),
+        method=f"mean of {n_models} models; {first[0].method}",
+        unit=first[0].unit,
+        variance=total,
+        n_positive=sum(positives) if len(positives) == len(first) else None,
+    )
+
+
 def _mean(folds: Sequence[Fold]) -> tuple[float, float, float, int, int]:
     """Return mean, variance, degrees of freedom, images and patients."""
     if not folds:
