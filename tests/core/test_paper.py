@@ -279,5 +279,5 @@ def test_the_median_age_needs_these_many_young() -> None:
     # The median 46 of 10 023 needs 5012 patients up to 46. Training (7016, median 47)
     # has at most 3508 of them and validation (1987, median 48) at most 993.
     assert (10023 + 1) // 2 - 7016 // 2 - 1987 // 2 == 511
-    # The median of 1020 test patients is at the 510th and 511th; 490 are below 45.
+    # Their median 45 lies between the 510th and the 511th; 490 are younger.
     assert 511 - 490 == 21
