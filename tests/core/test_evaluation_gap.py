@@ -10,10 +10,8 @@ import pytest
 from thyroid_fl.errors import ThyroidFLError
 from thyroid_fl.evaluation.gap import (
     GAP_COLUMNS,
-    WORST_COLUMNS,
     gap_table,
     optimism_table,
-    worst_table,
 )
 from thyroid_fl.evaluation.harm import (
     HARM_COLUMNS,
@@ -21,6 +19,7 @@ from thyroid_fl.evaluation.harm import (
     harm_table,
     verdict_of,
 )
+from thyroid_fl.evaluation.worst import WORST_COLUMNS, worst_table
 from thyroid_fl.statistics import (
     auc,
     compare_aucs,
@@ -343,3 +342,34 @@ def test_segmentation_has_a_gap_and_a_verdict_too() -> None:
     assert row.low > 0
     row = only(verdicts, unit="patient")
     assert (row.verdict, row.budget, row.metric) == ("harmed", "tuned", "dice")
+
+
+def test_folds_are_paired_by_their_names_and_averaged() -> None:
+    first, second = shortcut("hospital"), shortcut("hospital", strength=0)
+    other = second.assign(fold=1, image_id=second["image_id"] + "b")
+    other["patient_id"] = other["patient_id"] + "b"
+    only_inside = other[other["test_set"] == "internal"].assign(fold=2)
+
+    table = gap_table(pd.concat([first, only_inside, other], ignore_index=True))
+
+    rows = table.query("unit == 'patient' and target == 'these hospitals'")
+    by_fold = rows.set_index("fold")["difference"]
+    assert math.isnan(by_fold["2"])
+    assert by_fold["mean"] == pytest.approx((by_fold["0"] + by_fold["1"]) / 2)
+    boot = table[table["target"] == "hospitals like these (bootstrap)"]
+    over_folds = only(boot, fold="mean")
+    assert math.isnan(over_folds.difference)
+    assert "see the rows of each fold" in over_folds.method
+
+
+def test_the_size_of_a_hospital_is_its_test_cases_unless_told() -> None:
+    predictions = federation({"a": 0.0, "b": 0.0}, n=40)
+    bigger = predictions[
+        (predictions["hospital"] == "b") | (predictions.index % 2 == 0)
+    ]
+
+    table = harm_table(bigger)
+
+    rows = table[table["unit"] == "patient"]
+    assert rows["hospital"].tolist() == ["b", "a"]
+    assert rows["size"].tolist() == rows["n"].tolist()

@@ -16,6 +16,8 @@ from thyroid_fl.statistics import (
     clustered_mean,
     compare_aucs,
     compare_independent_aucs,
+    group_auc,
+    independent_difference,
     kendall_w,
     paired_t,
     proc_paired_power,
@@ -115,6 +117,10 @@ def test_unpaired_delong_is_that_of_proc(case: dict[str, Any]) -> None:
     assert agrees(found.statistic, out["D"])
     assert agrees_p(found.p_value, out["p"])
     assert found.df == pytest.approx(out["df"], rel=1e-9)
+    groups = [(group_auc(case["y1"], case["s1"]), group_auc(case["y2"], case["s2"]))]
+    gap = independent_difference(groups)
+    assert agrees([gap.difference, gap.statistic], [found.difference, out["D"]])
+    assert agrees_p(gap.p_value, out["p"])
     if out["diff_ci95"] is not None:
         assert agrees([found.low, found.high], out["diff_ci95"])
 

@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.evaluation import measured
-from thyroid_fl.evaluation.predictions import models_of, test_cases
-from thyroid_fl.evaluation.rows import Row, within
-from thyroid_fl.evaluation.side_by_side import FoldScores, Measure, runs_by_place
+from thyroid_fl.evaluation.rows import Row
+from thyroid_fl.evaluation.side_by_side import FoldScores, Measure
+from thyroid_fl.evaluation.tested import Places, hospital_estimates, tested_places
 from thyroid_fl.statistics import (
     Comparison,
     Estimate,
@@ -31,9 +30,7 @@ from thyroid_fl.statistics import (
     independent_difference,
     new_hospital_gap,
     random_effects_mean,
-    share_below,
     two_stage_gap,
-    worst_mean,
 )
 
 GAP_COLUMNS = [
@@ -41,14 +38,8 @@ GAP_COLUMNS = [
     "internal", "external", "difference", "low", "high", "p_value", "n_internal",
     "n_external", "method", "fold", "seed",
 ]  # fmt: skip
-WORST_COLUMNS = [
-    "task", "arm", "strategy", "budget", "trained_on", "test_set", "unit", "metric",
-    "value", "low", "high", "n", "method", "fold", "seed",
-]  # fmt: skip
 MAX_SIZE_RATIO = 1.1
 """Of two training sets that are to count as equally large."""
-
-Places = dict[tuple[str, str], list[FoldScores]]
 
 
 def gap_table(
@@ -70,7 +61,7 @@ def gap_table(
         ConfigError: a column is missing, or a value is out of range.
     """
     rows = []
-    for names, measure, places in _tested(predictions):
+    for names, measure, places in tested_places(predictions):
         shown = {**names, "metric": measure.metric}
         inside, outside = (places.get((s, "all"), []) for s in ("internal", "external"))
         rows += [shown | row for row in _these(measure, inside, outside)]
@@ -82,32 +73,6 @@ def gap_table(
                 found["external"] = measure.mean(outside).value
                 rows.append(shown | found)
     return pd.DataFrame(rows, columns=GAP_COLUMNS)
-
-
-def worst_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return what the worst hospitals get of every model, with `WORST_COLUMNS`.
-
-    Of the hospitals that count in a mean over hospitals: ``METRIC_worst_hospital``,
-    ``METRIC_worst_decile``, and ``METRIC_share_below_internal``, the share of them
-    below the lower limit of the internal estimate.
-
-    Raises:
-        ConfigError: a column is missing, or a value is out of range.
-    """
-    rows = []
-    for names, measure, places in _tested(predictions):
-        if names["unit"] != "patient":
-            continue
-        internal = places.get(("internal", "all"))
-        bound = measure.mean(internal).low if internal else math.nan
-        for test_set in ("internal", "external"):
-            of_each = _hospitals(measure, places, test_set)
-            for metric, found in _worst(list(of_each.values()), bound):
-                row = {"metric": f"{measure.metric}_{metric}", "test_set": test_set}
-                kept = ("value", "low", "high", "n", "method")
-                row |= {name: getattr(found, name) for name in kept}
-                rows.append(names | row)
-    return pd.DataFrame(rows, columns=WORST_COLUMNS)
 
 
 def optimism_table(
@@ -155,22 +120,11 @@ def optimism_table(
     return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
 
-def _tested(predictions: pd.DataFrame) -> Iterator[tuple[Row, Measure, Places]]:
-    """Yield each run of each model: its names, and what it scored by place."""
-    for task, measure, of_task in measured(predictions):
-        cases = test_cases(of_task)
-        hospitals = set(cases["hospital"])
-        for model in models_of(cases):
-            for unit, asked in (("patient", hospitals), ("image", set[str]())):
-                runs = runs_by_place(cases, measure, model, unit, asked)
-                for (fold, seed), places in runs.items():
-                    names = {"task": task, **model._asdict(), "unit": unit}
-                    yield names | {"fold": fold, "seed": seed}, measure, places
-
-
 def _last_runs(predictions: pd.DataFrame) -> list[tuple[Row, Measure, Places]]:
     """Return the mean over runs of each model and unit, or its only run."""
-    return list({_key(found[0]): found for found in _tested(predictions)}.values())
+    return list(
+        {_key(found[0]): found for found in tested_places(predictions)}.values()
+    )
 
 
 def _key(names: Row) -> tuple[str, ...]:
@@ -213,7 +167,7 @@ def _these(
 def _like_these(measure: Measure, places: Places) -> Iterator[Row]:
     """Yield the gap for hospitals of which these are a sample, and for the next."""
     inside, outside = (
-        _over_hospitals(_hospitals(measure, places, test_set))
+        _over_hospitals(hospital_estimates(measure, places, test_set))
         for test_set in ("internal", "external")
     )
     found = new_hospital_gap(inside, outside)
@@ -262,30 +216,11 @@ def _bootstrapped(
     return target | n | {name: getattr(found, name) for name in kept}
 
 
-def _hospitals(measure: Measure, places: Places, test_set: str) -> dict[str, Estimate]:
-    """Return the estimates of the hospitals that count."""
-    found = {
-        hospital: measure.mean(folds)
-        for (of_set, hospital), folds in places.items()
-        if of_set == test_set and hospital != "all"
-    }
-    return {name: one for name, one in found.items() if measure.counts(one)}
-
-
 def _over_hospitals(of_each: dict[str, Estimate]) -> RandomEffects:
     return random_effects_mean(
         [found.value for found in of_each.values()],
         [found.variance for found in of_each.values()],
     )
-
-
-def _worst(of_each: list[Estimate], bound: float) -> Iterator[tuple[str, Estimate]]:
-    values = [found.value for found in of_each]
-    variances = [found.variance for found in of_each]
-    dfs = [found.n - 1 for found in of_each]
-    for metric, share in (("worst_hospital", 0.0), ("worst_decile", 0.1)):
-        yield metric, within(worst_mean(values, variances, share=share, dfs=dfs))
-    yield "share_below_internal", share_below(values, bound)
 
 
 def _row(pairs: Sequence[tuple[GroupOutcome, GroupOutcome]], found: Comparison) -> Row:

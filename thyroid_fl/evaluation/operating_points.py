@@ -4,7 +4,8 @@
 
 - ``validation, Wilson``: Youden's threshold of the same run's validation patients, by
   patient, or by picture as if pictures were independent (the paper's view of them);
-- ``validation, clustered``: the same by picture, clustered by patient;
+- ``validation, clustered``: the same by picture, clustered by patient; and the mean
+  over runs, whose seeds share patients, by patient and by picture;
 - ``test, re-optimised``: threshold chosen on the test cases, as the paper seems to have
   done, with a bootstrap that chooses it again. Optimistic; beside the paper only.
 """

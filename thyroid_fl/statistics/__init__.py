@@ -29,13 +29,15 @@ from thyroid_fl.statistics.decision_curve import DecisionCurve, decision_curve
 from thyroid_fl.statistics.detection import Detections, match_detections
 from thyroid_fl.statistics.estimate import Comparison, Estimate
 from thyroid_fl.statistics.gap import (
-    GroupOutcome,
     NewHospitalGap,
+    new_hospital_gap,
+    two_stage_gap,
+)
+from thyroid_fl.statistics.groups import (
+    GroupOutcome,
     group_auc,
     group_mean,
     independent_difference,
-    new_hospital_gap,
-    two_stage_gap,
 )
 from thyroid_fl.statistics.hospitals import share_below, worst_mean
 from thyroid_fl.statistics.mean_auc import compare_mean_aucs, mean_auc

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.statistics.estimate import Estimate, half_width
+from thyroid_fl.statistics.estimate import Estimate, FloatArray, half_width
 from thyroid_fl.statistics.proportions import proportion
 
 
@@ -60,18 +60,11 @@ def worst_mean(
     y, v, df = y[is_known], v[is_known], df[is_known]
     k = len(y)
     n_worst = max(1, math.ceil(share * k - 1e-9))  # .1 x 30 is 3.0000000000000004
-    low = high = value = math.nan
-    if k:
-        each = 1 - (1 - level) / k
-        half = np.array(
-            [half_width(*pair) for pair in zip(v, [each] * k, df, strict=True)]
-        )
-        value, low, high = (
-            float(np.sort(limits)[:n_worst].mean())
-            if not np.any(np.isnan(limits))
-            else math.nan
-            for limits in (y, y - half, y + half)
-        )
+    each = 1 - (1 - level) / max(k, 1)
+    half = np.array([half_width(v[i], each, df[i]) for i in range(k)])
+    value, low, high = (
+        _smallest(limits, n_worst) for limits in (y, y - half, y + half)
+    )
     return Estimate(
         value=value,
         low=low,
@@ -98,3 +91,10 @@ def share_below(
     if math.isnan(bound):
         return replace(found, value=math.nan, low=math.nan, high=math.nan)
     return found
+
+
+def _smallest(limits: FloatArray, n: int) -> float:
+    """Return the mean of the n smallest; NaN if one of all is, or there is none."""
+    if not len(limits) or np.any(np.isnan(limits)):
+        return math.nan
+    return float(np.sort(limits)[:n].mean())
