@@ -114,7 +114,7 @@ def main() -> None:
     if "encodings" in chosen:
         small = {"rounds": 3, "local_epochs": 1}
         table = compare_encodings(
-            options.out / ("quick" if options.quick else "whole"),
+            options.out / "quick" if options.quick else options.out,
             1 if options.quick else options.seeds,
             0.05 if options.quick else 0.2,
             **(small if options.quick else {}),
