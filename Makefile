@@ -1,6 +1,8 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 BIN = .venv/bin
+# Two files of tests at a time, on one thread each.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test slow gpu lint coverage benchmark clean
 
@@ -11,10 +13,10 @@ demo: .venv/installed ## Compare federated, alone and pooled over 208 synthetic 
 	$(BIN)/thyroid-sim compare --out demo
 
 test: .venv/installed-dev ## Run the fast tests
-	$(BIN)/pytest
+	$(PYTEST)
 
-slow: .venv/installed-dev ## Run the slow tests: Ray, a clean wheel, minutes of training
-	$(BIN)/pytest -m slow
+slow: .venv/installed-dev ## Run the slow tests: real federations, Ray, a clean wheel
+	$(PYTEST) -m slow
 
 gpu: .venv/installed-dev ## Run the tests that need CUDA
 	$(BIN)/pytest -m gpu
@@ -25,7 +27,7 @@ lint: .venv/installed-dev ## Check style and types
 	$(BIN)/mypy
 
 coverage: .venv/installed-dev ## Run the fast tests; at least 90 % of the package must run
-	$(BIN)/pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 benchmark: .venv/installed-dev ## Measure the overhead of the federation, quickly
 	$(BIN)/python benchmarks/simulation.py --quick
