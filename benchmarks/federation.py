@@ -18,10 +18,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from counting import Memory
 from federation_encodings import compare_encodings
 from federation_memory import compare_memory
 from federation_wire import (
-    Memory,
     Round,
     federation,
     mean_mb,

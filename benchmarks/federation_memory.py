@@ -90,9 +90,9 @@ def compare_memory(numbers: list[int]) -> Table:
                 table.add_row(side, str(n), "", f"over {MOST_BYTES / 1e6:.0f}", "", "")
                 break
             before, peak = found["before_mb"], found["peak_mb"]
-            numbers = (before, peak, peak - before)
+            sizes = (before, peak, peak - before)
             seconds = f"{found['wall_s']:.1f}"
-            table.add_row(side, str(n), *[f"{mb:.0f}" for mb in numbers], seconds)
+            table.add_row(side, str(n), *[f"{mb:.0f}" for mb in sizes], seconds)
     return table
 
 
