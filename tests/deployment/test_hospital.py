@@ -79,6 +79,7 @@ PROBE = """
 import json, time
 from flwr.app import Message, RecordDict
 from flwr.serverapp import ServerApp
+from thyroid_fl.requests import Request
 
 app = ServerApp()
 
@@ -86,8 +87,9 @@ app = ServerApp()
 def main(grid, context):
     while not (nodes := list(grid.get_node_ids())):
         time.sleep(0.5)
+    request = {"request": Request(study_id=32 * "0", server_round=0).record()}
     asked = [
-        Message(RecordDict(), dst_node_id=node, message_type="query.summary")
+        Message(RecordDict(request), dst_node_id=node, message_type="query.summary")
         for node in nodes
     ]
     replies = list(grid.send_and_receive(asked, timeout=120))
@@ -366,7 +368,7 @@ def test_another_app_than_the_installed_one_is_refused(control, tmp_path):
 def test_a_bundle_of_settings_is_answered(control, tmp_path):
     answers = ask(control, tmp_path / "out.json", "thyroid_fl.client.app:app", {})
 
-    assert answers == [["summary"]]
+    assert answers == [["request", "summary"]]
 
 
 def test_it_talks_to_the_centre_and_to_nobody_else(hospital, centre):
