@@ -9,6 +9,7 @@ would stand, so TLS, HTTP and the polls for work are counted, too.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,6 +56,10 @@ clientapp = "stock_app:client_app"
 study = ""
 out = ""
 """
+
+
+class BrokenOffError(Exception):
+    """A run that did not come to its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,7 +209,10 @@ def _observe(
     """Wait for the run's end; return what went over the relay in each round."""
     marks: list[tuple[float, int, int]] = []
     asked = time.monotonic()
+    end = asked + PATIENCE_S
     while len(marks) <= n_rounds:
+        if time.monotonic() > end:
+            raise BrokenOffError(f"no {n_rounds} rounds within {PATIENCE_S:.0f} s")
         while len(marks) <= last_round():
             relay = made.relay
             marks.append((time.monotonic(), relay.down_bytes, relay.up_bytes))
@@ -226,7 +234,7 @@ def _refuse_failed(made: Federation, run_id: int) -> str:
     except ConfigError:  # stock's objects lock the SuperLink's database for seconds
         return "unknown"
     if run.status == "finished" and run.outcome != "completed":
-        raise SystemExit(f"run {run_id}: {run.outcome} {run.details} ({made.folder})")
+        raise BrokenOffError(f"{run.outcome}: {run.details}")
     return run.status
 
 
@@ -251,7 +259,9 @@ def _toml(study: Study) -> str:
 
 
 def mean_mb(rounds: list[Round], n_hospitals: int) -> tuple[float, float]:
-    """Return megabytes down and up, a hospital and round."""
+    """Return megabytes down and up, a hospital and round; NaN without a round."""
+    if not rounds:
+        return math.nan, math.nan
     down = np.mean([one.down_bytes for one in rounds]) / n_hospitals / 1e6
     up = np.mean([one.up_bytes for one in rounds]) / n_hospitals / 1e6
     return float(down), float(up)
