@@ -23,6 +23,7 @@ PATIENT = """\
 image_px = 64
 rounds = 1
 min_hospitals = 9
+split = "patient"
 wait_s = 600
 threads = 1
 device = "cpu"
