@@ -25,7 +25,7 @@ from thyroid_fl.batches import training_batches
 from thyroid_fl.client.answering import Answer, Asked, answering
 from thyroid_fl.client.inference import validate
 from thyroid_fl.client.results import site_results
-from thyroid_fl.client.site import open_archive
+from thyroid_fl.client.site import own_archive
 from thyroid_fl.client.state import (
     CUT_OFF,
     LAYER,
@@ -99,9 +99,7 @@ def evaluate(asked: Asked) -> Answer:
 @answering
 def test(asked: Asked) -> Answer:
     """Tell how good the model is on the site's test cases, as far as it may be told."""
-    archive = open_archive(
-        asked.study, str(asked.node_config.get("manifest", asked.study.data))
-    )
+    archive = own_archive(asked.study, asked.node_config)
     model, _ = _global_model(asked, _state(asked, asked.request.server_round))
     level = asked.policy.evaluation if asked.policy else "scores"
     return Answer(

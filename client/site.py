@@ -81,7 +81,7 @@ def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
         ConfigError: there is no such hospital, or no data.
         ManifestError: the manifest or a picture cannot be used, or the split leaks.
     """
-    archive = open_archive(study, node_config.get("manifest", study.data))
+    archive = own_archive(study, node_config)
     hospitals = sorted(archive.table["hospital"].unique())
     name = node_config.get("hospital")
     if name is None:
@@ -101,6 +101,11 @@ def open_site(study: Study, node_config: Mapping[str, Any]) -> Site:
         val=archive.rows("val", str(name)),
         counts=_own_counts(archive.counts, str(name)),
     )
+
+
+def own_archive(study: Study, node_config: Mapping[str, Any]) -> Archive:
+    """Return the archive of the node's own manifest, else of the study's."""
+    return open_archive(study, node_config.get("manifest", study.data))
 
 
 def open_archive(

@@ -14,7 +14,7 @@ import pandas as pd
 from flwr.app import MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from thyroid_fl.client.site import ALL_HOSPITALS, open_archive
+from thyroid_fl.client.site import ALL_HOSPITALS, own_archive
 from thyroid_fl.client.withholding import merged_ages, withheld
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.settings import Study
@@ -76,7 +76,7 @@ def site_summary(
     """
     least = _min_cell(node_config)
     whole = dataclasses.replace(study, region="whole", task="classification")
-    archive = open_archive(whole, node_config.get("manifest", study.data))
+    archive = own_archive(whole, node_config)
     is_here = (archive.table["hospital"] == hospital) | (hospital == ALL_HOSPITALS)
     cases = archive.table[is_here]
     rows = np.flatnonzero(is_here)

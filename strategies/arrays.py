@@ -75,6 +75,12 @@ def read_array(array: Array) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
+def l2_norm(arrays: Mapping[str, NDArray[Any]]) -> float:
+    """Return the norm of all floating-point arrays together; NaN or inf if one is."""
+    floats = (a.ravel() for a in arrays.values() if np.issubdtype(a.dtype, np.inexact))
+    return float(np.sqrt(sum(float(np.vdot(flat, flat).real) for flat in floats)))
+
+
 def _array(array: NDArray[Any]) -> Array:
     header = _written_header(array.dtype, array.shape)
     return Array(

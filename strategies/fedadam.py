@@ -16,18 +16,16 @@ paper leaves out. It differs from Flower's FedAdam (1.41), which
 - turns a float32 model into float64 after the first round, twice the traffic.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, Self
 
 import numpy as np
-from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp import strategy
 from flwr.serverapp.exception import AggregationError
 from numpy.typing import NDArray
 
 from thyroid_fl.packing import Arrays
 from thyroid_fl.settings import Study
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.strategies.fedavg import FedAvg
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -55,25 +53,6 @@ class FedAdam(FedAvg, strategy.FedAdam):
         """Return the strategy with the study's ``server_learning_rate``."""
         return super().from_study(study, eta=study.server_learning_rate, **keywords)
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Return the current model moved by one step of Adam, and the mean metrics."""
-        record, metrics = super().aggregate_train(server_round, replies)
-        if record is None:
-            return None, metrics
-        if self.current_arrays is None:
-            raise AggregationError(reason="call configure_train before aggregate_train")
-        mean = arrays_of_record(record)
-        self.n_updates += 1
-        moved = {
-            name: self._step(name, self.current_arrays[name], array)
-            if self._is_parameter(name, array)
-            else array
-            for name, array in mean.items()
-        }
-        return record_of(moved), metrics
-
     def state_dict(self) -> Arrays:
         """Return the moments and the number of updates so far, for a checkpoint."""
         return super().state_dict() | {
@@ -88,6 +67,18 @@ class FedAdam(FedAvg, strategy.FedAdam):
         self.n_updates = int(state["n_updates"])
         self.m_t = {k[2:]: a for k, a in state.items() if k.startswith("m/")}
         self.v_t = {k[2:]: a for k, a in state.items() if k.startswith("v/")}
+
+    def _next_model(self, mean: Arrays) -> Arrays:
+        """Return the current model, moved by one step of Adam."""
+        if self.current_arrays is None:
+            raise AggregationError(reason="call configure_train before aggregate_train")
+        self.n_updates += 1
+        return {
+            name: self._step(name, self.current_arrays[name], array)
+            if self._is_parameter(name, array)
+            else array
+            for name, array in mean.items()
+        }
 
     def _is_parameter(self, name: str, array: NDArray[Any]) -> bool:
         return (

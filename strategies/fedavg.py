@@ -13,6 +13,7 @@ from thyroid_fl.packing import Arrays, Encoding, shapes_of
 from thyroid_fl.settings import Study
 from thyroid_fl.strategies.arrays import (
     arrays_of_record,
+    l2_norm,
     packed_record,
     record_of,
     unpacked,
@@ -107,7 +108,7 @@ class FedAvg(strategy.FedAvg):
         """Return the mean model and metrics; None, None without a usable reply."""
         self.tally = Tally()
         expected = self._expected(self._current or {})
-        known = self._usual_norm or _norm(expected)
+        known = self._usual_norm or l2_norm(expected)
         mean = weighted_mean(
             usable(
                 replies,
@@ -122,7 +123,8 @@ class FedAvg(strategy.FedAvg):
         if mean is None:
             return None, None
         self._usual_norm = float(np.median(self.tally.norms))
-        return record_of(mean), self._mean_metrics(self.train_metrics_aggr_fn)
+        metrics = self._mean_metrics(self.train_metrics_aggr_fn)
+        return record_of(self._next_model(mean)), metrics
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
@@ -146,6 +148,10 @@ class FedAvg(strategy.FedAvg):
     def _expected(self, current: Arrays) -> Arrays:
         """Return those of the model's arrays that the hospitals send back: all."""
         return current
+
+    def _next_model(self, mean: Arrays) -> Arrays:
+        """Return the centre's next model, made of the hospitals' mean: the mean."""
+        return mean
 
     def _packed(self, arrays: ArrayRecord) -> ArrayRecord:
         """Return the model as it travels."""
@@ -187,8 +193,3 @@ class FedAvg(strategy.FedAvg):
 def _float_types(arrays: Arrays) -> dict[str, np.dtype[Any]]:
     floats = {k: a for k, a in arrays.items() if np.issubdtype(a.dtype, np.inexact)}
     return {name: array.dtype for name, array in floats.items()}
-
-
-def _norm(arrays: Arrays) -> float:
-    squares = (np.vdot(a, a).real for a in arrays.values() if a.dtype.kind in "fc")
-    return float(np.sqrt(sum(map(float, squares))))

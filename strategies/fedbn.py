@@ -6,14 +6,11 @@ layers of its own. What the centre sends of them are the initial ones, with whic
 hospital begins.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, Self
-
-from flwr.app import ArrayRecord, Message, MetricRecord
 
 from thyroid_fl.packing import Arrays
 from thyroid_fl.settings import Study
-from thyroid_fl.strategies.arrays import arrays_of_record, record_of
 from thyroid_fl.strategies.fedavg import FedAvg
 
 
@@ -37,17 +34,10 @@ class FedBN(FedAvg):
         names = local_names(build_model(study), study)
         return super().from_study(study, local_names=names, **keywords)
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Return the mean of what is shared, and the rest as it was."""
-        record, metrics = super().aggregate_train(server_round, replies)
-        if record is None:
-            return None, metrics
-        mean = arrays_of_record(record)
-        # In the model's order, which tells a packed model's arrays apart.
-        current = self._current or mean
-        return record_of({n: mean.get(n, a) for n, a in current.items()}), metrics
-
     def _expected(self, current: Arrays) -> Arrays:
         return {n: a for n, a in current.items() if n not in self.local_names}
+
+    def _next_model(self, mean: Arrays) -> Arrays:
+        """Return the mean of what is shared, and the rest as it was."""
+        # In the model's order, which tells a packed model's arrays apart.
+        return {n: mean.get(n, a) for n, a in (self._current or mean).items()}

@@ -10,7 +10,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from thyroid_fl.packing import Arrays
-from thyroid_fl.strategies.arrays import read_array
+from thyroid_fl.strategies.arrays import l2_norm, read_array
 
 logger = logging.getLogger(__name__)
 
@@ -173,17 +173,13 @@ def _arrays(
 
 def _norm(arrays: Arrays, largest: float) -> float:
     """Return the L2 norm of the floating-point arrays; raise if it cannot be right."""
-    squares = 0.0
-    for name, array in arrays.items():
-        if np.issubdtype(array.dtype, np.inexact):
-            flat = array.ravel()
-            square = float(np.vdot(flat, flat).real)
-            if not isfinite(square) and not np.isfinite(array).all():
+    norm = l2_norm(arrays)
+    if not isfinite(norm):
+        for name, array in arrays.items():
+            if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
                 raise UnusableReplyError(
                     f"array {name!r} has numbers that are not finite"
                 )
-            squares += square
-    norm = float(np.sqrt(squares))
     if norm > largest:
         raise UnusableReplyError(
             f"its model has norm {norm:.4g}; expected at most {largest:.4g}"
