@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import thyroid_fl
-from thyroid_fl.server.findings import each
+from thyroid_fl.server.report.findings import each
 
 # One pass a round: about as many steps a round as in the demonstration.
 SETTINGS = {"rounds": 5, "local_epochs": 1}

@@ -250,7 +250,7 @@ def report(name: Name, centre: Folder = HERE, debug: Debug = False) -> None:
     """Write a page about a study, of what the hospitals let out, and print its path."""
     with error_edge(debug=debug):
         # matplotlib is imported for this command alone.
-        from thyroid_fl.server.federation_report import write_federation_report
+        from thyroid_fl.server.report.federation import write_federation_report
 
         found = open_centre(centre)
         read_record(found, name)

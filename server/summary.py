@@ -14,11 +14,11 @@ from flwr.app import Message, RecordDict
 
 from thyroid_fl.errors import RoundError
 from thyroid_fl.requests import Request
-from thyroid_fl.server.charts import save_chart
 from thyroid_fl.server.hospitals import Hospitals, by_reason, connected, replies
-from thyroid_fl.server.summary_figure import summary_figure
+from thyroid_fl.server.report.charts import save_chart
+from thyroid_fl.server.report.summary_figure import summary_figure
+from thyroid_fl.server.report.summary_tables import table_1, table_2
 from thyroid_fl.server.summary_replies import Summary, read_summary
-from thyroid_fl.server.summary_tables import table_1, table_2
 from thyroid_fl.strategies.replies import UnusableReplyError
 from thyroid_fl.summary import QUERY, TABLES, WITHHELD
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS, RUN_COLUMNS
-from thyroid_fl.server.findings import (
+from thyroid_fl.server.report.findings import (
     Run,
     each,
     main_rows,
     measures,
     read_run,
 )
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.words import (
     model_name,
     opponent,
 )

@@ -75,7 +75,7 @@ def compare(
     """
     with error_edge(debug=debug):
         # Imported here: --help answers at once, without torch.
-        from thyroid_fl.server.findings import headlines
+        from thyroid_fl.server.report.findings import headlines
         from thyroid_fl.settings import parse_setting, read_settings
         from thyroid_fl.simulation import compare as comparison
 
@@ -182,7 +182,7 @@ def summary(
     with error_edge(debug=debug):
         import pandas as pd
 
-        from thyroid_fl.server.summary_tables import in_words
+        from thyroid_fl.server.report.summary_tables import in_words
         from thyroid_fl.settings import parse_setting
         from thyroid_fl.simulation.summary import summarise
 

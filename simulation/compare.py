@@ -20,8 +20,8 @@ from thyroid_fl.client.site import open_archive
 from thyroid_fl.devices import choose_device
 from thyroid_fl.errors import ConfigError, ManifestError
 from thyroid_fl.server.checkpoint import FREE_SETTINGS
-from thyroid_fl.server.findings import read_run, summary_table
-from thyroid_fl.server.report import write_report
+from thyroid_fl.server.report.comparison import write_report
+from thyroid_fl.server.report.findings import read_run, summary_table
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, plan
@@ -69,7 +69,7 @@ class Comparison:
         Args:
             task: one of several; else the first.
         """
-        from thyroid_fl.server.figures import difference_figure
+        from thyroid_fl.server.report.figures import difference_figure
 
         task = task or next(iter(self.tables))
         rows = self.comparisons[self.comparisons["task"] == task]

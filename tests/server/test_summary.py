@@ -10,11 +10,10 @@ from flwr.clientapp import ClientApp
 
 from thyroid_fl.errors import ConfigError, RoundError
 from thyroid_fl.server.app import app as server_app
-from thyroid_fl.server.charts import save_chart
 from thyroid_fl.server.hospitals import Hospitals
-from thyroid_fl.server.summary import ask_hospitals, hospitals_table, summarise
-from thyroid_fl.server.summary_figure import summary_figure
-from thyroid_fl.server.summary_tables import (
+from thyroid_fl.server.report.charts import save_chart
+from thyroid_fl.server.report.summary_figure import summary_figure
+from thyroid_fl.server.report.summary_tables import (
     ages,
     counts,
     in_words,
@@ -22,6 +21,7 @@ from thyroid_fl.server.summary_tables import (
     table_1,
     table_2,
 )
+from thyroid_fl.server.summary import ask_hospitals, hospitals_table, summarise
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.grid import InProcessGrid, run_in_process
 from thyroid_fl.summary import (

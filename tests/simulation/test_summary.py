@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from thyroid_fl.client.summary import tell
 from thyroid_fl.columns import as_cases
 from thyroid_fl.server.hospitals import Hospitals
+from thyroid_fl.server.report.summary_tables import table_1, table_2
 from thyroid_fl.server.summary import ask_hospitals
-from thyroid_fl.server.summary_tables import table_1, table_2
 from thyroid_fl.settings import make_study
 from thyroid_fl.simulation.cli import main
 from thyroid_fl.simulation.cohort import cohort, cohort_tables

@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 
 from thyroid_fl.client.results import told_of
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.federation_report import write_federation_report
 from thyroid_fl.server.participation import add_round
+from thyroid_fl.server.report.federation import write_federation_report
 from thyroid_fl.server.result_replies import read_results
 from thyroid_fl.server.site_results import write_results
 from thyroid_fl.settings import make_study

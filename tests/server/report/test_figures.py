@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from thyroid_fl.server.charts import Chart, save_chart
-from thyroid_fl.server.curves import curve_figure
-from thyroid_fl.server.figures import (
+from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.curves import curve_figure
+from thyroid_fl.server.report.figures import (
     MOST_HOSPITALS,
     difference_figure,
     hospital_figure,
     learning_figure,
     sizes_figure,
 )
-from thyroid_fl.server.findings import Run, read_run
+from thyroid_fl.server.report.findings import Run, read_run
 
 
 @pytest.fixture(scope="module")

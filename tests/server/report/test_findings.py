@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.findings import (
+from thyroid_fl.server.report.findings import (
     headlines,
     main_rows,
     measures,
@@ -15,7 +15,7 @@ from thyroid_fl.server.findings import (
     summary_rows,
     summary_table,
 )
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.words import (
     interval,
     split_words,
     verdict,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.findings import headlines, read_run, summary_table
-from thyroid_fl.server.report import write_report
+from thyroid_fl.server.report.comparison import write_report
+from thyroid_fl.server.report.findings import headlines, read_run, summary_table
 
 FIGURES = (
     "roc_internal", "roc_external", "differences", "hospitals", "learning", "sizes",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from thyroid_fl.server.findings import main_rows, read_run
-from thyroid_fl.server.report import write_report
+from thyroid_fl.server.report.comparison import write_report
+from thyroid_fl.server.report.findings import main_rows, read_run
 from thyroid_fl.server.tracking import log_to_mlflow
 
 

@@ -1,8 +1,8 @@
 """The report of a comparison: one HTML file that needs nothing outside itself.
 
 ``write_report`` draws the figures, writes them beside the report with their numbers,
-and sets text, tables and figures by ``report.html.jinja``. The words of what was found
-are those of `findings`, which the terminal prints too.
+and sets text, tables and figures by ``comparison.html.jinja``. The words of what was
+found are those of `findings`, which the terminal prints too.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ from typing import Any
 import pandas as pd
 
 from thyroid_fl.evaluation import EVALUATIONS
-from thyroid_fl.server.charts import Chart, save_chart
-from thyroid_fl.server.curves import curve_figure
-from thyroid_fl.server.figures import (
+from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.curves import curve_figure
+from thyroid_fl.server.report.figures import (
     MOST_HOSPITALS,
     difference_figure,
     hospital_figure,
     learning_figure,
     sizes_figure,
 )
-from thyroid_fl.server.findings import (
+from thyroid_fl.server.report.findings import (
     Run,
     each,
     headlines,
@@ -31,8 +31,8 @@ from thyroid_fl.server.findings import (
     read_run,
     summary_table,
 )
-from thyroid_fl.server.page import inline, write_page
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.page import inline, write_page
+from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,
     TASKS,
@@ -54,7 +54,7 @@ def write_report(folder: Path) -> Path:
     run = read_run(folder)
     parts = [_part(part, folder / "figures") for part in run.by_task()]
     contents = {"parts": parts, **_contents(run)}
-    return write_page("report.html.jinja", folder / "report.html", contents)
+    return write_page("comparison.html.jinja", folder / "report.html", contents)
 
 
 def _charts(run: Run) -> Iterator[Chart]:

@@ -10,10 +10,10 @@ from thyroid_fl.server.federation import (
     rounds_words,
     taken_part,
 )
-from thyroid_fl.server.findings import each
 from thyroid_fl.server.participation import COUNTS
+from thyroid_fl.server.report.findings import each
+from thyroid_fl.server.report.words import METRICS, interval, number
 from thyroid_fl.server.site_results import TOLD
-from thyroid_fl.server.words import METRICS, interval, number
 from thyroid_fl.site_results import LEVELS
 
 DASH = "\u2013"

@@ -16,7 +16,7 @@ import pandas as pd
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.words import (
     ARMS,
     METRICS,
     STRATEGIES,

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from thyroid_fl.server.charts import (
+from thyroid_fl.server.report.charts import (
     GREY,
     Chart,
     dress_forest,
@@ -13,8 +13,8 @@ from thyroid_fl.server.charts import (
     short,
     whiskers,
 )
-from thyroid_fl.server.figures import VALIDATION, learning_figure
-from thyroid_fl.server.words import METRICS
+from thyroid_fl.server.report.figures import VALIDATION, learning_figure
+from thyroid_fl.server.report.words import METRICS
 from thyroid_fl.settings import Study
 
 OUTCOMES = {"used": "#0072B2", "no training cases": "#bbbbbb", "failed": "#D55E00"}

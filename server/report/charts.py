@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS, Model
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.words import (
     ARMS,
     model_name,
 )

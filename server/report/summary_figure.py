@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from thyroid_fl.server.charts import GREY as GREY_INK
-from thyroid_fl.server.charts import WIDTH_IN, Chart, in_house_style
+from thyroid_fl.server.report.charts import GREY as GREY_INK
+from thyroid_fl.server.report.charts import WIDTH_IN, Chart, in_house_style
+from thyroid_fl.server.report.summary_tables import Array, ages, quartiles, table_2
 from thyroid_fl.server.summary_replies import Summary
-from thyroid_fl.server.summary_tables import Array, ages, quartiles, table_2
 from thyroid_fl.summary import AGE_YEARS, N_AGE_BINS, N_GREY_BINS, TABLES, WITHHELD
 
 HEIGHT_IN = 6.6

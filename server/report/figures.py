@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
-from thyroid_fl.server.charts import (
+from thyroid_fl.server.report.charts import (
     MARKERS,
     Chart,
     colour,
@@ -18,12 +18,12 @@ from thyroid_fl.server.charts import (
     short,
     whiskers,
 )
-from thyroid_fl.server.findings import (
+from thyroid_fl.server.report.findings import (
     each,
     main_rows,
     primary_rows,
 )
-from thyroid_fl.server.words import (
+from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,
     model_name,

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from thyroid_fl.server.charts import Chart, save_chart
 from thyroid_fl.server.federation import (
     Federation,
     is_ranking,
     mebibytes,
     read_federation,
 )
-from thyroid_fl.server.federation_figures import (
+from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.federation_figures import (
     MOST_HOSPITALS,
     participation_figure,
     results_figure,
     rounds_figure,
     traffic_figure,
 )
-from thyroid_fl.server.federation_tables import (
+from thyroid_fl.server.report.federation_tables import (
     failures_table,
     hospitals_table,
     levels_table,
@@ -34,9 +34,9 @@ from thyroid_fl.server.federation_tables import (
     sites_table,
     told_levels,
 )
-from thyroid_fl.server.findings import each
-from thyroid_fl.server.page import inline, write_page
-from thyroid_fl.server.words import METRICS, STRATEGIES, TASKS, interval, number
+from thyroid_fl.server.report.findings import each
+from thyroid_fl.server.report.page import inline, write_page
+from thyroid_fl.server.report.words import METRICS, STRATEGIES, TASKS, interval, number
 
 
 def write_federation_report(run_folder: Path) -> Path:
@@ -71,9 +71,7 @@ def write_federation_report(run_folder: Path) -> Path:
         "settings": asdict(federation.study),
         "most_hospitals": MOST_HOSPITALS,
     }
-    return write_page(
-        "federation_report.html.jinja", run_folder / "report.html", contents
-    )
+    return write_page("federation.html.jinja", run_folder / "report.html", contents)
 
 
 def bound_words(metric: str, estimate: float, bound: float) -> str:

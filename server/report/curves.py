@@ -24,7 +24,7 @@ from thyroid_fl.evaluation.predictions import (
     test_cases,
 )
 from thyroid_fl.evaluation.side_by_side import patient_values
-from thyroid_fl.server.charts import (
+from thyroid_fl.server.report.charts import (
     GREY,
     Chart,
     in_house_style,

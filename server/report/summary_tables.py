@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from thyroid_fl.server.report.words import number
 from thyroid_fl.server.summary_replies import Counts, Summary
-from thyroid_fl.server.words import number
 from thyroid_fl.summary import (
     AGE_YEARS,
     N_AGE_BINS,

@@ -1,0 +1,1 @@
+"""What people read at the centre: pages, figures and tables of finished runs."""
