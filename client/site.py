@@ -18,7 +18,7 @@ from thyroid_fl.leaks import refuse_leaks
 from thyroid_fl.manifest import read_manifest
 from thyroid_fl.pixels import PixelStore, open_store
 from thyroid_fl.settings import Study
-from thyroid_fl.splits import split_cases, with_test_set
+from thyroid_fl.splits import regrouped, split_cases, with_test_set
 from thyroid_fl.tasks import TASKS
 
 ALL_HOSPITALS = "all"
@@ -157,7 +157,10 @@ def _open_store(
 def _open_archive(study: Study, changed_ns: int) -> Archive:
     del changed_ns  # a manifest that was mended is another one
     manifest, store = _open_store(study, lambda done, total: None)
-    table, needs = store.cases, TASKS[study.task].needs
+    manifest, readable = (
+        regrouped(cases, study.split) for cases in (manifest, store.cases)
+    )
+    table, needs = readable, TASKS[study.task].needs
     lacking = table[list(needs)].map(_is_missing).any(axis=1)
     # All cases are split, so that a patient is on one side in all tasks.
     table = split_cases(
@@ -179,7 +182,7 @@ def _open_archive(study: Study, changed_ns: int) -> Archive:
         table=table,
         cases=_cases(store, table, needs, choose_device(study.device)),
         folder=Path(study.data).parent,
-        counts=_counts(manifest, store.cases, store.cases[~lacking]),
+        counts=_counts(manifest, readable, readable[~lacking]),
         left_out=pd.concat([store.left_out, unlabelled], ignore_index=True),
     )
 

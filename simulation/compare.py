@@ -7,7 +7,6 @@ from its last round.
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +16,23 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from thyroid_fl.client.site import open_archive
-from thyroid_fl.devices import choose_device
-from thyroid_fl.errors import ConfigError, ManifestError
-from thyroid_fl.server.checkpoint import FREE_SETTINGS
+from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.report.comparison import write_report
 from thyroid_fl.server.report.findings import read_run, summary_table
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, plan
-from thyroid_fl.simulation.cohort.pictures import open_cohort
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
+from thyroid_fl.simulation.run_folder import (
+    SYNTHETIC,
+    open_data,
+    refuse_faults,
+    refuse_missing,
+    refuse_other,
+    side_by_side,
+    write_json,
+)
 from thyroid_fl.simulation.tables import write_tables
 from thyroid_fl.simulation.workers import train_all
 from thyroid_fl.strategies import STRATEGIES
@@ -35,8 +40,6 @@ from thyroid_fl.tasks import TASKS, build_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,15 +136,11 @@ def compare(
             dataclasses.replace(each, strategy=name)
         build_model(each)  # what a task refuses is refused before anything is drawn
     out = Path(out)
-    if str(data) != SYNTHETIC and not Path(data).is_file():
-        raise ConfigError(
-            f"{data}: no such manifest; `thyroid-client import` makes one, or use "
-            "'synthetic'"
-        )
-    chosen, jobs = _side_by_side(chosen, jobs)
+    refuse_missing(data)
+    chosen, jobs = side_by_side(chosen, jobs)
     started = time.time()
     with Progress(enabled=progress) as shown:
-        manifest, about_cohort = _manifest(data, out, scale, shown)
+        manifest, about_cohort = open_data(data, out, scale, shown)
         chosen = [dataclasses.replace(each, data=str(manifest)) for each in chosen]
         studies = [
             dataclasses.replace(study, seed=seed, fold=fold, n_folds=folds)
@@ -155,17 +154,17 @@ def compare(
         settled = {each.task: json.loads(each.to_json()) for each in chosen}
         contents = {"study.json": settled}
         contents |= {"comparison.json": claimed}
-        _refuse_other(out, contents)
+        refuse_other(out, contents)
         plans = _plans(studies, strategies, singles, tuned, shown)
         # Only now: data that cannot be used leave no folder.
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            _write_json(out / name, content)
+            write_json(out / name, content)
         train_all(plans, out / "trainings", jobs, shown)
         shown.step("evaluating")
         write_tables(plans, out)
         facts = provenance(manifest, started) | claimed | about_cohort
-        _write_json(out / "provenance.json", facts)
+        write_json(out / "provenance.json", facts)
         shown.step("writing the report")
         write_report(out)
         shown.step("logging to MLflow")
@@ -208,47 +207,6 @@ def _check(
         )
 
 
-def _manifest(
-    data: str | Path, out: Path, scale: float, shown: Progress
-) -> tuple[Path, dict[str, Any]]:
-    """Return the manifest, the synthetic cohort's written first, and its facts."""
-    if str(data) != SYNTHETIC:
-        return Path(data).resolve(), {"cohort": None, "bayes_auc": None}
-    manifest = open_cohort(
-        out.resolve() / "cohort",
-        scale=scale,
-        progress=shown.counter("drawing pictures"),
-    )
-    return manifest, json.loads((manifest.parent / "cohort.json").read_text())
-
-
-def _refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
-    """Raise if the folder holds trained rounds of a comparison with other settings."""
-    if not any(out.glob("trainings/*/*/checkpoint/checkpoint.json")):
-        return
-    for name, content in contents.items():
-        path = out / name
-        before = json.loads(path.read_text()) if path.exists() else content
-        differing = _differing(before, content)
-        if differing:
-            raise ConfigError(
-                f"{out} holds a comparison with other settings ({', '.join(differing)})"
-                ": choose another --out, or remove the folder"
-            )
-
-
-def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the settings that differ, those within a task's among them."""
-    found: set[str] = set()
-    for name, value in now.items():
-        known = before.get(name)
-        if isinstance(value, dict) and isinstance(known, dict):
-            found |= set(_differing(known, value))
-        elif known != value and name not in FREE_SETTINGS:
-            found.add(name)
-    return sorted(found)
-
-
 def _plans(
     studies: Sequence[Study],
     strategies: Sequence[str],
@@ -262,40 +220,8 @@ def _plans(
         archive = open_archive(
             study, study.data, progress=shown.counter("preparing pictures")
         )
-        _refuse_faults(study, archive.left_out)
+        refuse_faults(study, archive.left_out)
         plans += plan(
             study, archive, strategies=strategies, n_singles=singles, n_tuned=tuned
         )
     return plans
-
-
-def _refuse_faults(study: Study, left_out: pd.DataFrame) -> None:
-    """Raise if a file cannot be used: what is compared must not lose it in silence.
-
-    In a federation a hospital leaves it out and counts it.
-    """
-    faults = left_out.loc[left_out["is_fault"].astype(bool), "reason"]
-    if len(faults):
-        listed = "".join(f"\n  {reason}" for reason in faults.head(10))
-        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise ManifestError(
-            f"{study.data}: {len(faults)} files cannot be used; mend or remove them, "
-            f"`thyroid-client check` names each with its line:{listed}{more}"
-        )
-
-
-def _side_by_side(studies: list[Study], jobs: int) -> tuple[list[Study], int]:
-    """Return the studies with their threads, and how many trainings run at a time."""
-    n_cores, study = len(os.sched_getaffinity(0)), studies[0]
-    if not jobs:
-        on_cpu = choose_device(study.device).type == "cpu"
-        jobs = n_cores // (study.threads or 1) if on_cpu else 1
-    threads = study.threads or max(1, n_cores // max(1, jobs))
-    threaded = [dataclasses.replace(each, threads=threads) for each in studies]
-    return threaded, max(1, jobs)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True))
-    partial.replace(path)

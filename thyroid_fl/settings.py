@@ -45,7 +45,8 @@ class Study:
     image_px: int = 64
     """Side of the square pictures that the model sees, in pixels."""
     split: str = "hospital"
-    """``patient``, ``hospital``, ``vendor:NAME``, ``region:NAME``, or ``manifest``."""
+    """``patient``, ``hospital``, ``vendor:NAME``, ``region:NAME``, ``manifest``, or
+    ``table:PATH``."""
     fold: int = 0
     """Which fold of a cross-validation, from 1; 0: a single split."""
     n_folds: int = 0
@@ -261,10 +262,11 @@ def _check_ranges(study: Study) -> None:
     if study.fold > study.n_folds:
         raise ConfigError(f"fold is {study.fold} of n_folds {study.n_folds}")
     kind, _, name = study.split.partition(":")
-    if kind not in ("patient", "hospital", "vendor", "region", "manifest") or (
-        (kind in ("vendor", "region")) != bool(name)
+    named = ("vendor", "region", "table")
+    if kind not in ("patient", "hospital", "manifest", *named) or (
+        (kind in named) != bool(name)
     ):
         raise ConfigError(
             f"split is {study.split!r}; expected patient, hospital, vendor:NAME, "
-            "region:NAME, or manifest (the manifest's own split column)"
+            "region:NAME, manifest (the manifest's own split column), or table:PATH"
         )

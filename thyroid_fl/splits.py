@@ -7,6 +7,8 @@
 ``vendor:NAME``     this vendor's patients wholly for test, the others' 7:2:1
 ``region:NAME``     the same for a region
 ``manifest``        the manifest's own column ``split``
+``table:PATH``      a table beside the manifest (see `regrouped`): its column ``split``,
+                    or with folds ``split_1``, ...; a case that it lacks is on no side
 
 A patient is never on two sides. Every choice depends on the seed and on the cases, not
 on their order.
@@ -14,13 +16,15 @@ on their order.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from thyroid_fl.columns import is_fold
-from thyroid_fl.errors import ConfigError
+from thyroid_fl.errors import ConfigError, ManifestError
+from thyroid_fl.manifest import read_table
 
 # Dealt to consecutive patients of one class and hospital, shuffled within each ten:
 # permuted blocks, as trials use them. A last, shorter block is the head of the list.
@@ -57,7 +61,9 @@ def split_cases(
     """
     kind, _, name = split.partition(":")
     rng = np.random.default_rng([seed, 0x5917])
-    if fold:
+    if kind == "table":
+        sides = _sides_of_table(cases, Path(name), f"split_{fold}" if fold else "split")
+    elif fold:
         sides = _fold_sides(cases, kind, fold, n_folds, rng)
     elif kind == "patient":
         sides = _deal_patients(cases, SEVEN_TWO_ONE, rng)
@@ -71,7 +77,7 @@ def split_cases(
     else:
         raise ConfigError(
             f"split is {split!r}; expected patient, hospital, vendor:NAME, "
-            "region:NAME, or manifest"
+            "region:NAME, manifest, or table:PATH"
         )
     return with_test_set(cases.assign(split=sides.astype("str")))
 
@@ -81,6 +87,26 @@ def with_test_set(cases: pd.DataFrame) -> pd.DataFrame:
     trains = (cases["split"] == "train").groupby(cases["hospital"]).transform("any")
     test_set = pd.Series(np.where(trains, "internal", "external"), cases.index)
     return cases.assign(test_set=test_set.where(cases["split"] == "test").astype("str"))
+
+
+def regrouped(cases: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the cases with the hospitals that the split's table gives them.
+
+    A table (CSV or Parquet) has a row a picture: ``image_id``, ``split`` or
+    ``split_1``, ..., and where something else than hospitals is to train together,
+    such as all scanners of a vendor, ``hospital``. Other splits change nothing.
+
+    Raises:
+        ConfigError: the table cannot be read, or lacks a column.
+    """
+    kind, _, path = split.partition(":")
+    if kind != "table":
+        return cases
+    table = _read_sides(Path(path))
+    if "hospital" not in table:
+        return cases
+    groups = cases["image_id"].map(table["hospital"])
+    return cases.assign(hospital=groups.fillna(cases["hospital"]))
 
 
 def official_folds(cases: pd.DataFrame) -> list[str]:
@@ -120,6 +146,32 @@ def _fold_sides(
     sides = pd.Series("test", cases.index, dtype="str")
     sides[~tested] = _deal_patients(cases[~tested], SEVEN_TWO, rng)
     return sides
+
+
+def _sides_of_table(cases: pd.DataFrame, path: Path, column: str) -> "pd.Series[str]":
+    table = _read_sides(path)
+    if column not in table:
+        raise ConfigError(f"{path}: no column {column}; it has {', '.join(table)}")
+    sides = table[column]
+    odd = sorted(set(sides.dropna()) - {"train", "val", "test"})
+    if odd:
+        raise ConfigError(
+            f"{path}: {column} is {odd[0]!r}; expected train, val, test, or empty"
+        )
+    return cases["image_id"].map(sides)
+
+
+def _read_sides(path: Path) -> pd.DataFrame:
+    """Return a table of splits by image_id."""
+    try:
+        table = read_table(path)
+    except ManifestError as error:
+        raise ConfigError(str(error)) from error
+    if "image_id" not in table or table["image_id"].duplicated().any():
+        raise ConfigError(
+            f"{path}: expected a column image_id that names each picture once"
+        )
+    return table.set_index("image_id")
 
 
 def _hold_out(

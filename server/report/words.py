@@ -64,6 +64,8 @@ _SPLIT_WORDS = {
     "apart.",
     "manifest": "The manifest's own split was used. The test set is external only for "
     "hospitals without training cases; how they were chosen is not known here.",
+    "table": "The split was read from a table. The test set is external only for "
+    "hospitals without training cases; how they were chosen is not known here.",
 }
 
 

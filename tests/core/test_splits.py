@@ -6,7 +6,7 @@ import pytest
 
 from thyroid_fl.columns import as_cases
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.splits import split_cases
+from thyroid_fl.splits import regrouped, split_cases
 
 NAMES = ["patient", "hospital", "vendor:GE", "region:inland"]
 
@@ -169,3 +169,49 @@ def test_what_the_manifest_does_not_allow_is_said(
 ):
     with pytest.raises(ConfigError, match=expected):
         split_cases(cases, split, seed=1, fold=fold, n_folds=n_folds)
+
+
+@pytest.fixture
+def own_table(cases, tmp_path):
+    """The first ten cases train, the next ten test; the rest are not in the table."""
+    table = cases.head(20)[["image_id"]].assign(
+        split=["train"] * 10 + ["test"] * 10,
+        split_1=["test"] * 10 + ["train"] * 10,
+        hospital=["A"] * 10 + ["B"] * 10,
+    )
+    table.to_csv(tmp_path / "own.csv", index=False)
+    return tmp_path / "own.csv"
+
+
+@pytest.mark.parametrize(("fold", "sides"), [(0, "train test"), (1, "test train")])
+def test_a_split_can_be_a_table_of_ones_own(cases, own_table, fold, sides):
+    split = f"table:{own_table}"
+    regrouped_cases = regrouped(cases, split)
+    done = split_cases(regrouped_cases, split, seed=1, fold=fold, n_folds=1)
+
+    first, second = sides.split()
+    assert (done["split"].iloc[:10] == first).all()
+    assert (done["split"].iloc[10:20] == second).all()
+    assert done["split"].iloc[20:].isna().all()
+    assert list(done["hospital"].iloc[:20]) == ["A"] * 10 + ["B"] * 10
+    assert (done["hospital"].iloc[20:] == cases["hospital"].iloc[20:]).all()
+    assert (done.loc[done["split"] == "test", "test_set"] == "external").all()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("image_id,side\nx,train\n", "no column split"),
+        ("image_id,split\nx,both\n", "split is 'both'; expected train, val, test"),
+        ("image_id,split\nx,train\nx,test\n", "names each picture once"),
+        ("picture,split\nx,train\n", "names each picture once"),
+        (None, "cannot read the table"),
+    ],
+)
+def test_a_table_that_cannot_be_a_split_is_refused(cases, tmp_path, content, expected):
+    path = tmp_path / "own.csv"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(ConfigError, match=expected):
+        split_cases(cases, f"table:{path}", seed=1)
