@@ -16,7 +16,7 @@ import pandas as pd
 
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.evaluation.matrix import cells_table, paper_table, tests_table
+from thyroid_fl.evaluation.matrix import cells_table, differences_table, paper_table
 from thyroid_fl.server.report.matrix import write_matrix_report
 from thyroid_fl.server.report.matrix_findings import read_matrix
 from thyroid_fl.settings import Study, make_study
@@ -57,14 +57,14 @@ class Matrix:
         folder: report.html, figures, CSV files.
         table: in the shape of Tables 3-5 of Xu et al. 2023.
         cells: every cell, with interval, n and spread over the seeds (matrix.csv).
-        tests: paired differences in every column (tests.csv).
+        differences: paired, in every column (differences.csv).
         headlines: what it shows and does not show, a sentence each.
     """
 
     folder: Path
     table: pd.DataFrame
     cells: pd.DataFrame
-    tests: pd.DataFrame
+    differences: pd.DataFrame
     headlines: list[str]
 
     def plot(self) -> "Figure":
@@ -176,7 +176,7 @@ def open_matrix(folder: str | Path) -> Matrix:
         folder=Path(folder),
         table=paper_table(run.cells),
         cells=run.cells,
-        tests=run.tests,
+        differences=run.differences,
         headlines=run.headlines,
     )
 
@@ -211,7 +211,7 @@ def _sizes(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_tables(trainings: list[Training], out: Path) -> None:
-    """Write predictions.parquet, matrix.csv, tests.csv and table.csv."""
+    """Write predictions.parquet, matrix.csv, differences.csv and table.csv."""
     folder = out / "trainings"
     predictions = pd.concat(
         [pd.read_parquet(folder / t.folder / PREDICTIONS) for t in trainings],
@@ -220,5 +220,5 @@ def _write_tables(trainings: list[Training], out: Path) -> None:
     predictions.to_parquet(out / "predictions.parquet")
     cells = cells_table(predictions)
     cells.to_csv(out / "matrix.csv", index=False)
-    tests_table(predictions).to_csv(out / "tests.csv", index=False)
+    differences_table(predictions).to_csv(out / "differences.csv", index=False)
     paper_table(cells).to_csv(out / "table.csv", index=False)

@@ -76,11 +76,11 @@ def read_run(folder: Path) -> Run:
                 name: Study(**settings[name]) for name in TASKS if name in settings
             },
             provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
-            results=_read_csv(folder / "results.csv"),
-            comparisons=_read_csv(folder / "comparisons.csv"),
+            results=read_csv(folder / "results.csv"),
+            comparisons=read_csv(folder / "comparisons.csv"),
             predictions=pd.read_parquet(folder / "predictions.parquet"),
-            history=_read_csv(folder / "history.csv"),
-            hospitals=_read_csv(folder / "hospitals.csv"),
+            history=read_csv(folder / "history.csv"),
+            hospitals=read_csv(folder / "hospitals.csv"),
         )
     except FileNotFoundError as error:
         raise ConfigError(
@@ -249,11 +249,12 @@ def _which(arm: str, budget: str, trained_on: str) -> tuple[str, str, str]:
     return arm, budget, trained_on if arm == "single" else "all"
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> pd.DataFrame:
     """Return a table with texts as they stand: hospital ``007`` and ``NA`` included."""
     texts = {
         "task", *MODEL_COLUMNS, "comparison", "hospital", "test_set", "unit", "metric",
-        "method", "fold", "seed", "region", "vendor", "role",
+        "method", "fold", "seed", "region", "vendor", "role", "kind", "source",
+        "column",
     }  # fmt: skip
     columns = pd.read_csv(path, nrows=0).columns
     return pd.read_csv(

@@ -40,8 +40,8 @@ def write_matrix_report(folder: Path) -> Path:
         "paper_table": paper_table(run.cells),
         "own": _own_table(run),
         "cells": _cells_table(run),
-        "tests": {
-            words: _tests_table(run, name) for name, words in COMPARISONS.items()
+        "differences": {
+            words: _differences_table(run, name) for name, words in COMPARISONS.items()
         },
         "sources": run.sources,
         "split_words": split_words(run.study.split),
@@ -66,22 +66,18 @@ def _own_table(run: MatrixRun) -> pd.DataFrame:
 def _cells_table(run: MatrixRun) -> pd.DataFrame:
     """Return every cell as text: value, interval, spread over the seeds."""
     names = row_names(run.cells)
-    columns = [column for column in run.cells["column"].unique() if column != WITHIN]
-    order = sorted(columns, key=lambda name: name == MIXED)
     lines: dict[str, dict[str, str]] = {name: {} for name in names.values()}
     for row in each(run.cells):
         spread = "" if pd.isna(row.seed_sd) else f" SD {row.seed_sd:.3f}"
         text = interval(row.value, row.low, row.high) + spread
         lines[names[row.kind, row.source]][row.column] = text
-    table = pd.DataFrame.from_dict(lines, orient="index").reindex(
-        columns=[*order, *({WITHIN} & set(run.cells["column"]))]
-    )
+    table = pd.DataFrame.from_dict(lines, orient="index").reindex(columns=_columns(run))
     return table.fillna("\u2013").reset_index(names="Trained on")
 
 
-def _tests_table(run: MatrixRun, comparison: str) -> pd.DataFrame:
+def _differences_table(run: MatrixRun, comparison: str) -> pd.DataFrame:
     """Return one comparison as text: a row a source, a column a test set."""
-    tests = run.tests[run.tests["comparison"] == comparison]
+    tests = run.differences[run.differences["comparison"] == comparison]
     lines: dict[str, dict[str, str]] = {}
     for row in each(tests):
         text = interval(row.difference, row.low, row.high, sign=True)
@@ -90,5 +86,10 @@ def _tests_table(run: MatrixRun, comparison: str) -> pd.DataFrame:
             text += f" P {shown}"
         lines.setdefault(row.source or "all", {})[row.column] = text
     table = pd.DataFrame.from_dict(lines, orient="index")
-    table = table.reindex(columns=sorted(table.columns, key=lambda c: c == MIXED))
+    table = table.reindex(columns=[c for c in _columns(run) if c in table])
     return table.fillna("\u2013").reset_index(names=run.by.capitalize())
+
+
+def _columns(run: MatrixRun) -> list[str]:
+    """Return the columns: the sources, the largest first, then mixed."""
+    return [*run.sources["source"], MIXED, *({WITHIN} & set(run.cells["column"]))]

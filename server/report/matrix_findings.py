@@ -11,7 +11,7 @@ import pandas as pd
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.evaluation.matrix import MIXED, OTHERS, WITHIN, own_minus_others
-from thyroid_fl.server.report.findings import each
+from thyroid_fl.server.report.findings import each, read_csv
 from thyroid_fl.server.report.words import METRICS, interval, number
 from thyroid_fl.settings import Study
 
@@ -26,7 +26,7 @@ class MatrixRun:
     study: Study
     provenance: dict[str, Any]
     cells: pd.DataFrame
-    tests: pd.DataFrame
+    differences: pd.DataFrame
     sources: pd.DataFrame
 
     @property
@@ -71,9 +71,9 @@ def read_matrix(folder: Path) -> MatrixRun:
             by=provenance["by"],
             study=Study(**settings),
             provenance=provenance,
-            cells=_read(folder / "matrix.csv"),
-            tests=_read(folder / "tests.csv"),
-            sources=_read(folder / "sources.csv"),
+            cells=read_csv(folder / "matrix.csv"),
+            differences=read_csv(folder / "differences.csv"),
+            sources=read_csv(folder / "sources.csv"),
         )
     except (FileNotFoundError, KeyError) as error:
         raise ConfigError(
@@ -102,15 +102,21 @@ def _mixed(run: MatrixRun) -> Iterator[str]:
     cells = run.columns()
     mixed = cells[cells["kind"] == "mixed"].set_index("column")["value"]
     alone = cells[cells["kind"] == "single"]
+    if mixed.empty:
+        yield (
+            f"No {run.by} has enough test patients for a cell of its own: see the last "
+            "columns."
+        )
+        return
     by_source = alone.groupby("source", sort=False)["value"]
     for what, of_mixed, of_each in (
         ("mean", mixed.mean(), by_source.mean()),
         ("minimum", mixed.min(), by_source.min()),
     ):
         best = of_each.max()
-        wins = "best" if of_mixed >= best else "not the best"
+        wins = "has the best" if of_mixed >= best else "does not have the best"
         yield (
-            f"Over the test sets of the {run.by}s the mixed model has {wins} {what} "
+            f"Over the test sets of the {run.by}s the mixed model {wins} {what} "
             f"{run.metric}: {number(of_mixed)}, against {number(best)} for the "
             f"model trained on {of_each.idxmax()}."
         )
@@ -154,14 +160,14 @@ def _effects(run: MatrixRun) -> Iterator[str]:
         ),
         ("size", f"all patients instead of as many as one {run.by} has (size)"),
     ):
-        tests = run.tests[run.tests["comparison"] == name]
-        tests = tests[tests["column"] == MIXED]
-        if len(tests):
-            above, below = (tests["low"] > 0).sum(), (tests["high"] < 0).sum()
+        found = run.differences[run.differences["comparison"] == name]
+        found = found[found["column"] == MIXED]
+        if len(found):
+            above, below = (found["low"] > 0).sum(), (found["high"] < 0).sum()
             yield (
                 f"On all test patients, {words}: "
-                f"{number(tests['difference'].mean(), sign=True)} on average over "
-                f"{len(tests)} {run.by}s; the interval is above 0 for {above}, below "
+                f"{number(found['difference'].mean(), sign=True)} on average over "
+                f"{len(found)} {run.by}s; the interval is above 0 for {above}, below "
                 f"0 for {below}."
             )
 
@@ -182,23 +188,10 @@ def _left_out(run: MatrixRun) -> str:
 
 def _difference(run: MatrixRun, name: str, source: str, column: str) -> str:
     """Return a paired difference in brackets; nothing where there is none."""
-    tests = run.tests
-    rows = tests[(tests["comparison"] == name) & (tests["source"] == source)]
-    for row in each(rows[rows["column"] == column]):
+    found = run.differences
+    found = found[(found["comparison"] == name) & (found["source"] == source)]
+    for row in each(found[found["column"] == column]):
         text = interval(row.difference, row.low, row.high, sign=True)
         shows = "no difference shown" if row.low <= 0 <= row.high else "a difference"
         return f"; mixed minus it {text}: {shows}"
     return ""
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """Return a table with texts as they stand: source ``007`` and ``NA`` included."""
-    texts = {"task", "kind", "source", "column", "unit", "metric", "comparison"}
-    texts |= {"method"}
-    columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
-        path,
-        dtype={name: str for name in columns if name in texts},
-        keep_default_na=False,
-        na_values={name: [""] for name in columns if name not in texts},
-    )

@@ -103,13 +103,15 @@ def differences(
     pairs = list(pairs)
     here = {name: cases[cases["hospital"] == name] for name in sorted(hospitals)}
     for hospital, part in {"all": cases, **here}.items():
+        n_resamples = ALL_RESAMPLES if hospital == "all" else HOSPITAL_RESAMPLES
         for _, by_model in _by_test_set(part):
             for first, second in pairs:
                 runs = by_model.get(first, {}), by_model.get(second, {})
                 common = [key for key in runs[0] if key in runs[1]]
                 if common:
+                    one, other = ([of[key] for key in common] for of in runs)
                     found = compare_average_precisions(
-                        *([of_model[key] for key in common] for of_model in runs)
+                        one, other, n_resamples=n_resamples
                     )
                     yield first, second, hospital, found
 

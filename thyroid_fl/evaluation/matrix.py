@@ -45,7 +45,7 @@ CELL_COLUMNS = [
     "task", "kind", "source", "column", "unit", "metric", "value", "low", "high", "n",
     "n_positive", "seed_sd", "n_seeds", "method",
 ]  # fmt: skip
-TEST_COLUMNS = [
+DIFFERENCE_COLUMNS = [
     "task", "comparison", "source", "column", "unit", "metric", "difference", "low",
     "high", "p_value", "p_holm", "n", "n_positive", "n_seeds", "method",
 ]  # fmt: skip
@@ -102,8 +102,8 @@ def cells_table(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CELL_COLUMNS).astype({"n_positive": "Int64"})
 
 
-def tests_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired differences of `COMPARISONS`, with `TEST_COLUMNS`.
+def differences_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired differences of `COMPARISONS`, with `DIFFERENCE_COLUMNS`.
 
     In every column whose cells are defined; ``source`` is that of the kind that has
     one. ``p_holm`` is corrected (Holm 1979) over all sources and columns of one
@@ -137,7 +137,9 @@ def tests_table(predictions: pd.DataFrame) -> pd.DataFrame:
                 kept = ("difference", "low", "high", "p_value", "n", "n_positive")
                 row |= {name: getattr(difference, name) for name in kept}
                 rows.append(row | {"method": difference.method})
-    table = pd.DataFrame(rows, columns=TEST_COLUMNS).astype({"n_positive": "Int64"})
+    table = pd.DataFrame(rows, columns=DIFFERENCE_COLUMNS).astype(
+        {"n_positive": "Int64"}
+    )
     for _, family in table.groupby(["task", "comparison"], sort=False):
         known = family["p_value"].dropna()
         if len(known):
@@ -150,14 +152,13 @@ def paper_table(cells: pd.DataFrame) -> pd.DataFrame:
     """Return a matrix in the shape of Tables 3-5 of Xu et al. 2023, as text.
 
     Rows are training sets: the sources, mixed, then federated, which they have not;
-    columns test sets; ``0.84 (0.81, 0.87)``.
+    columns test sets; ``0.84 (0.81, 0.87)``, or where undefined ``NaN (n = 12)``.
 
     Args:
         cells: of one task, as `cells_table` returns them.
     """
-    texts = cells.assign(
-        text=[_text(*row) for row in cells[["value", "low", "high"]].to_numpy()]
-    )
+    numbers = cells[["value", "low", "high", "n"]].to_numpy(dtype=np.float64)
+    texts = cells.assign(text=[_text(*row) for row in numbers])
     shown = texts[texts["kind"].isin(["single", "mixed", "federated"])]
     names = shown["source"].where(shown["kind"] == "single", shown["kind"].str.title())
     wide = shown.assign(row=names).pivot(index="row", columns="column", values="text")
@@ -238,5 +239,7 @@ def _source(model: Model) -> str:
     return "" if kind_of(model) in ("mixed", "federated") else model.trained_on
 
 
-def _text(value: float, low: float, high: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f} ({low:.2f}, {high:.2f})"
+def _text(value: float, low: float, high: float, n: float) -> str:
+    if math.isnan(value):
+        return f"NaN (n = {n:.0f})"
+    return f"{value:.2f} ({low:.2f}, {high:.2f})"
