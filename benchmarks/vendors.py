@@ -1,4 +1,4 @@
-"""The synthetic cohort's vendors: trained on one, on several, federated; tested on each.
+"""The cohort's vendors: trained on one, on several, federated; tested on each.
 
 Nodules cut out, classification. Prints the matrix with own minus others, least and mean
 over the vendors' columns, and the sentences of the page.
