@@ -22,19 +22,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/vendors"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--norm", default="weight")
+    parser.add_argument("--jobs", type=int, default=0)
     options = parser.parse_args()
     done = thyroid_fl.matrix(
         by="vendor",
         out=options.out,
         seeds=options.seeds,
+        jobs=options.jobs,
         scale=options.scale,
         region="nodule",
         norm=options.norm,
         rounds=options.rounds,
         local_epochs=1,
-        batch_size=16,
+        batch_size=8,
+        image_px=48,
     )
     cells = done.cells
     sources = list(done.table["Training Data Set"][:-2])
