@@ -31,7 +31,7 @@ from thyroid_fl.server.checkpoint import load_progress
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
 from thyroid_fl.strategies import STRATEGIES
-from thyroid_fl.tasks import TASKS, Task, build_model
+from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import load_arrays, read_weights
 
 FOREVER_S = 1e9
@@ -168,7 +168,8 @@ def plan(
             whole = int(n_pictures.sum() // n_pictures[hospital])
             times = whole if budget == "tuned" else 1
             own = dataclasses.replace(alone, local_epochs=study.local_epochs * times)
-            if not _can_select(TASKS[study.task], archive, hospital):
+            validation = archive.table.iloc[archive.rows("val", hospital)]
+            if not can_select(study, validation):
                 own = dataclasses.replace(own, select_by="last")
             trainings.append(
                 Training(
@@ -182,11 +183,10 @@ def plan(
     return trainings
 
 
-def _can_select(task: Task, archive: Archive, hospital: str) -> bool:
-    """Return whether a hospital's validation cases can tell a round's worth."""
-    table = archive.table.iloc[archive.rows("val", hospital)]
-    labels = table["malignant"].fillna(-1).to_numpy(dtype=np.int64)
-    sums = task.measure(labels, np.zeros(len(labels)))
+def can_select(study: Study, validation: pd.DataFrame) -> bool:
+    """Return whether these validation cases can tell a round's worth."""
+    labels = validation["malignant"].fillna(-1).to_numpy(dtype=np.int64)
+    sums = TASKS[study.task].measure(labels, np.zeros(len(labels)))
     return all(n > 0 for name, n in sums.items() if name.endswith("-n"))
 
 

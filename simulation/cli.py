@@ -111,6 +111,70 @@ def compare(
 
 
 @main.command()
+def matrix(
+    by: Annotated[str, typer.Option(help="hospital, vendor or region")],
+    data: Annotated[
+        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
+    ] = "",
+    study: Annotated[
+        Path | None, typer.Option(help="A study.toml; the options here override it.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="detection, segmentation or classification")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="patient, or hospital: test hospitals trained nothing."),
+    ] = None,
+    sources: Annotated[
+        int, typer.Option(help="How many, largest first; 0: as the paper.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 3,
+    scale: Annotated[
+        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
+    ] = 0.2,
+    jobs: Annotated[
+        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
+    ] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting of a study: NAME=VALUE."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
+        "runs/matrix"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Train on each hospital, vendor or region, and on all; test on each.
+
+    An interrupted matrix goes on when called again with the same options.
+    """
+    with error_edge(debug=debug):
+        from thyroid_fl.settings import parse_setting, read_settings
+        from thyroid_fl.simulation import matrix as generalisation
+
+        options = {"data": data or None, "task": task, "split": split}
+        settings = read_settings(study) if study else {}
+        settings |= {k: v for k, v in options.items() if v is not None}
+        settings |= dict(map(parse_setting, set_ or []))
+        done = generalisation.matrix(
+            by=by,
+            out=out,
+            sources=sources,
+            seeds=seeds,
+            scale=scale,
+            jobs=jobs,
+            on_cost=typer.echo,
+            **settings,
+        )
+        console = Console(markup=False, width=None if sys.stdout.isatty() else 160)
+        _print_table(console, done.table)
+        for line in done.headlines:
+            console.print(line, soft_wrap=True)
+        console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
+
+
+@main.command()
 def cohort(
     folder: Annotated[Path, typer.Argument(help="A new folder for the cohort.")],
     scale: Annotated[float, typer.Option(help="1: the paper's 10 023 patients.")] = 1.0,

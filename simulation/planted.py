@@ -12,6 +12,7 @@ patient.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from PIL import Image
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.manifest import write_manifest
+from thyroid_fl.simulation.cohort.pictures import new_folder
 from thyroid_fl.simulation.phantom import draw
 from thyroid_fl.simulation.phantom.nodule_features import nodule_features
 
@@ -37,6 +39,7 @@ class _Patient:
     hospital: str
     malignant: bool
     looks_malignant: bool
+    """Whether the nodule's findings are drawn as a malignant one's."""
 
 
 def write_shortcut(
@@ -139,32 +142,43 @@ def _write(
     """Draw a picture of each patient, burn in what its hospital does, and list them."""
     if folder.exists():
         raise ConfigError(f"{folder} exists: choose another folder")
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for number, patient in enumerate(patients):
-        name = f"P{number:05}"
-        rng = np.random.default_rng([seed, number])
-        phantom = draw(
-            nodule_features(patient.looks_malignant, rng),
-            VENDOR,
-            size_px=picture_px,
-            patient_seed=int(rng.integers(2**32)),
-            image_index=0,
-            view="transverse",
-        )
-        burn(phantom.image, patient.hospital)
-        Image.fromarray(phantom.image).save(folder / "images" / f"{name}.png")
-        rows.append(
-            {
-                "image_id": name,
-                "patient_id": name,
-                "hospital": patient.hospital,
-                "vendor": VENDOR,
-                "image": f"images/{name}.png",
-                "boxes": (phantom.box,),
-                "malignant": int(patient.malignant),
-                "view": "transverse",
-            }
-        )
-    write_manifest(pd.DataFrame(rows), folder / "manifest.parquet")
+    with new_folder(folder) as building:
+        (building / "images").mkdir()
+        rows = [
+            _draw(building, patient, f"P{number:05}", picture_px, [seed, number], burn)
+            for number, patient in enumerate(patients)
+        ]
+        write_manifest(pd.DataFrame(rows), building / "manifest.parquet")
     return folder / "manifest.parquet"
+
+
+def _draw(
+    folder: Path,
+    patient: _Patient,
+    name: str,
+    picture_px: int,
+    seed: list[int],
+    burn: Callable[[Picture, str], None],
+) -> dict[str, Any]:
+    """Write one patient's picture; return its row of the manifest."""
+    rng = np.random.default_rng(seed)
+    phantom = draw(
+        nodule_features(patient.looks_malignant, rng),
+        VENDOR,
+        size_px=picture_px,
+        patient_seed=int(rng.integers(2**32)),
+        image_index=0,
+        view="transverse",
+    )
+    burn(phantom.image, patient.hospital)
+    Image.fromarray(phantom.image).save(folder / "images" / f"{name}.png")
+    return {
+        "image_id": name,
+        "patient_id": name,
+        "hospital": patient.hospital,
+        "vendor": VENDOR,
+        "image": f"images/{name}.png",
+        "boxes": (phantom.box,),
+        "malignant": int(patient.malignant),
+        "view": "transverse",
+    }

@@ -26,15 +26,26 @@ for _name, _value in {
 if TYPE_CHECKING:
     from thyroid_fl.settings import Study, make_study, read_settings
     from thyroid_fl.simulation.compare import Comparison, compare
+    from thyroid_fl.simulation.matrix import Matrix, matrix
 
 __version__ = metadata.version("thyroid-fl")
-__all__ = ["Comparison", "Study", "compare", "make_study", "read_settings"]
+__all__ = [
+    "Comparison",
+    "Matrix",
+    "Study",
+    "compare",
+    "make_study",
+    "matrix",
+    "read_settings",
+]
 
 _HOME = {
     "Comparison": "thyroid_fl.simulation.compare",
+    "Matrix": "thyroid_fl.simulation.matrix",
     "Study": "thyroid_fl.settings",
     "compare": "thyroid_fl.simulation.compare",
     "make_study": "thyroid_fl.settings",
+    "matrix": "thyroid_fl.simulation.matrix",
     "read_settings": "thyroid_fl.settings",
 }
 

@@ -151,7 +151,9 @@ def _fold_sides(
 def _sides_of_table(cases: pd.DataFrame, path: Path, column: str) -> "pd.Series[str]":
     table = _read_sides(path)
     if column not in table:
-        raise ConfigError(f"{path}: no column {column}; it has {', '.join(table)}")
+        raise ConfigError(
+            f"{path}: no column {column}; it has {', '.join(map(str, table))}"
+        )
     sides = table[column]
     odd = sorted(set(sides.dropna()) - {"train", "val", "test"})
     if odd:

@@ -5,13 +5,14 @@ have a row per run, that is, per model, fold and seed; where a model has several
 mean row with fold and seed ``mean``. An undefined value is NaN with its n.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 import pandas as pd
 
 from thyroid_fl.evaluation import classification, detection, segmentation
-from thyroid_fl.evaluation.predictions import by_task
+from thyroid_fl.evaluation.predictions import Model, by_task
 from thyroid_fl.evaluation.rows import (
     COMPARISON_COLUMNS,
     RESULT_COLUMNS,
@@ -19,7 +20,8 @@ from thyroid_fl.evaluation.rows import (
     absent_rows,
     as_table,
 )
-from thyroid_fl.evaluation.side_by_side import Measure
+from thyroid_fl.evaluation.side_by_side import Measure, differences
+from thyroid_fl.statistics import Comparison
 
 __all__ = [
     "EVALUATIONS",
@@ -28,6 +30,17 @@ __all__ = [
     "measured",
     "results_table",
 ]
+
+
+class Differences(Protocol):
+    """Yields first minus second of pairs of models, see `side_by_side.differences`."""
+
+    def __call__(
+        self,
+        cases: pd.DataFrame,
+        pairs: Iterable[tuple[Model, Model]],
+        hospitals: Collection[str],
+    ) -> Iterator[tuple[Model, Model, str, Comparison]]: ...
 
 
 class Evaluation(NamedTuple):
@@ -39,19 +52,26 @@ class Evaluation(NamedTuple):
     """What it counts: patient, image or nodule."""
     results: Callable[[pd.DataFrame], Iterator[Row]]
     comparisons: Callable[[pd.DataFrame], Iterator[Row]]
+    differences: Differences
     measure: Measure | None
     """Where a prediction comes to one number a picture."""
 
 
 EVALUATIONS: Final = {
     "detection": Evaluation(
-        "ap50", "nodule", detection.result_rows, detection.comparison_rows, None
+        "ap50",
+        "nodule",
+        detection.result_rows,
+        detection.comparison_rows,
+        detection.differences,
+        None,
     ),
     "segmentation": Evaluation(
         "dice",
         "patient",
         segmentation.result_rows,
         segmentation.comparison_rows,
+        partial(differences, measure=segmentation.DICE),
         segmentation.DICE,
     ),
     "classification": Evaluation(
@@ -59,6 +79,7 @@ EVALUATIONS: Final = {
         "patient",
         classification.result_rows,
         classification.comparison_rows,
+        partial(differences, measure=classification.AUC),
         classification.AUC,
     ),
 }

@@ -13,7 +13,7 @@ Mean rows are of ``ap50``.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -31,6 +31,7 @@ from thyroid_fl.evaluation.rows import (
     result_row,
 )
 from thyroid_fl.statistics import (
+    Comparison,
     Detections,
     Estimate,
     average_precision,
@@ -88,6 +89,29 @@ def comparison_rows(predictions: pd.DataFrame) -> Iterator[Row]:
                 if hospital in ("all", second.trained_on):
                     for row in _differences(by_model[first], by_model[second]):
                         yield {**names, **place, **row}
+
+
+def differences(
+    cases: pd.DataFrame,
+    pairs: Iterable[tuple[Model, Model]],
+    hospitals: Collection[str],
+) -> Iterator[tuple[Model, Model, str, Comparison]]:
+    """Yield first minus second of each pair over all their runs, by nodule.
+
+    Over ``all`` hospitals, and in each one asked for.
+    """
+    pairs = list(pairs)
+    here = {name: cases[cases["hospital"] == name] for name in sorted(hospitals)}
+    for hospital, part in {"all": cases, **here}.items():
+        for _, by_model in _by_test_set(part):
+            for first, second in pairs:
+                runs = by_model.get(first, {}), by_model.get(second, {})
+                common = [key for key in runs[0] if key in runs[1]]
+                if common:
+                    found = compare_average_precisions(
+                        *([of_model[key] for key in common] for of_model in runs)
+                    )
+                    yield first, second, hospital, found
 
 
 def detections(images: pd.DataFrame) -> Detections:

@@ -4,7 +4,7 @@ A measure is a number a picture: the score of malignancy, or Dice. Its mean rows
 comparisons are those of `mean_rows` and `comparison_rows`, whatever the measure.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -119,6 +119,24 @@ def paired_comparisons(
             for place, folds in _places(wides, models, measure, unit, own):
                 for run, found in _compared(folds, measure):
                     yield {**names, **place, "unit": unit, **run}, found
+
+
+def differences(
+    cases: pd.DataFrame,
+    pairs: Iterable[tuple[Model, Model]],
+    hospitals: Collection[str],
+    measure: Measure,
+) -> Iterator[tuple[Model, Model, str, Comparison]]:
+    """Yield first minus second of each pair over all their runs, by patient.
+
+    Over ``all`` hospitals, and in each one asked for.
+    """
+    wides = _side_by_side(cases, measure)
+    for first, second in pairs:
+        for place, folds in _places(
+            wides, [first, second], measure, "patient", hospitals
+        ):
+            yield first, second, place["hospital"], measure.compare(folds)
 
 
 def runs_by_place(
