@@ -20,7 +20,7 @@ import pandas as pd
 from thyroid_fl.client.site import Archive, open_archive
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation.gap import gap_table, optimism_table
-from thyroid_fl.server.report.optimism import optimism_sentences
+from thyroid_fl.server.report.optimism import optimism_in_words, optimism_sentences
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, check_arms, plan
 from thyroid_fl.simulation.design import draw_patients, write_design
@@ -63,7 +63,7 @@ class Optimism:
 
     def _repr_html_(self) -> str:
         said = "".join(f"<li>{line}</li>" for line in self.sentences)
-        return f"{self.table.to_html(index=False)}<ul>{said}</ul>"
+        return f"{optimism_in_words(self.table).to_html(index=False)}<ul>{said}</ul>"
 
 
 def optimism(

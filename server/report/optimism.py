@@ -1,4 +1,4 @@
-"""What the optimism of a random split shows and does not show, in sentences."""
+"""What the optimism of a random split shows and does not show, in words."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,6 +42,21 @@ def optimism_sentences(
         of_model = gaps[(gaps["arm"] == row.arm) & (gaps["strategy"] == row.strategy)]
         sentences += _gap(name, row.metric, of_model)
     return sentences
+
+
+def optimism_in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table that the terminal shows: one row a model, by patient."""
+    rows = [
+        {
+            "model": model_name(row.arm, row.strategy, row.budget, row.trained_on),
+            "metric": METRICS[row.metric],
+            "random split": f"{number(row.internal)} (n = {row.n_internal})",
+            "hospitals held out": f"{number(row.external)} (n = {row.n_external})",
+            "optimism (95% CI)": interval(row.difference, row.low, row.high, sign=True),
+        }
+        for row in each(table[table["unit"] == "patient"])
+    ]
+    return pd.DataFrame(rows)
 
 
 def _optimism(name: str, row: Any) -> str:
