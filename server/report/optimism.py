@@ -9,8 +9,8 @@ from thyroid_fl.server.report.findings import each, summary_rows
 from thyroid_fl.server.report.words import METRICS, interval, model_name, number
 
 NOT_EXTERNAL = (
-    "The random split tests new patients of hospitals that the model knows. It is no "
-    "external validation."
+    "The random split tests new patients of hospitals that the model knows. It sees no "
+    "other hospital, so it can show no gap, and it is no external validation."
 )
 _POINTS_TO_SITES = (
     "The gap over all patients is not shown within hospitals: a model that knows a "
@@ -31,8 +31,8 @@ def optimism_sentences(
     """
     first, second = n_training
     sentences = [
-        f"Trained on equally many pictures: {first} with the patients split at random, "
-        f"{second} with hospitals held out.",
+        f"Trained on about as many pictures: {first} with the patients split at "
+        f"random, {second} with hospitals held out.",
         NOT_EXTERNAL,
     ]
     gaps = summary_rows(gap[gap["unit"] == "patient"])
@@ -60,7 +60,12 @@ def optimism_in_words(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _optimism(name: str, row: Any) -> str:
-    shows = _shows(row.low, row.high, "the random split looks better than hospitals do")
+    shows = _shows(
+        row.low,
+        row.high,
+        above="the random split looks better than hospitals held out",
+        below="hospitals held out look better than the random split",
+    )
     return (
         f"{name}: {METRICS[row.metric]} {number(row.internal)} on {row.n_internal} "
         f"test patients of the random split, {number(row.external)} on "
@@ -77,7 +82,13 @@ def _gap(name: str, metric: str, rows: pd.DataFrame) -> Iterator[str]:
     within = rows[rows["metric"] == f"{metric}_within_site"]
     for row in each(within):
         said += f", within hospitals {_difference(row)}"
-    yield f"{said}: {_shows(these.low, these.high, 'new hospitals fare worse')}."
+    shows = _shows(
+        these.low,
+        these.high,
+        above="other hospitals fare worse",
+        below="other hospitals fare better",
+    )
+    yield f"{said}: {shows}."
     if these.low > 0 and any(row.low <= 0 <= row.high for row in each(within)):
         yield _POINTS_TO_SITES
 
@@ -87,11 +98,12 @@ def _difference(row: Any) -> str:
     return text.replace("(", "(95% CI ")
 
 
-def _shows(low: float, high: float, above: str) -> str:
+def _shows(low: float, high: float, *, above: str, below: str) -> str:
+    """Return what an interval of a difference shows: above 0, below it, or neither."""
     if pd.isna(low) or pd.isna(high):
         return "cannot be computed"
     if low > 0:
         return above
     if high < 0:
-        return "the other way round"
+        return below
     return "no difference shown, which does not show that there is none"

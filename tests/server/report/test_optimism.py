@@ -42,9 +42,9 @@ def test_a_shortcut_is_said_with_its_numbers():
         "AUC 0.900 on 200 test patients of the random split, 0.800 on 400" in optimism
     )
     assert "+0.100 (95% CI +0.050 to +0.150)" in optimism
-    assert optimism.endswith("the random split looks better than hospitals do.")
+    assert optimism.endswith("the random split looks better than hospitals held out.")
     assert "gap in AUC +0.120 (95% CI +0.070 to +0.170), within hospitals +0.010" in gap
-    assert gap.endswith("new hospitals fare worse.")
+    assert gap.endswith("other hospitals fare worse.")
     assert points_to.startswith("The gap over all patients is not shown within")
 
 
@@ -57,14 +57,17 @@ def test_an_interval_over_0_shows_nothing_and_hides_nothing():
 
 
 @pytest.mark.parametrize(
-    ("difference", "words"),
-    [(-0.1, "the other way round."), (NAN, "cannot be computed.")],
+    ("difference", "of_split", "of_gap"),
+    [
+        (-0.1, "held out look better than the random split.", "hospitals fare better."),
+        (NAN, "cannot be computed.", "cannot be computed."),
+    ],
 )
-def test_other_outcomes_have_their_words(difference, words):
+def test_other_outcomes_have_their_words(difference, of_split, of_gap):
     _, _, optimism, gap = said(difference, difference, difference)
 
-    assert optimism.endswith(words)
-    assert gap.endswith(words)
+    assert optimism.endswith(of_split)
+    assert gap.endswith(of_gap)
 
 
 def test_a_gap_within_hospitals_too_is_not_laid_to_the_sites():
