@@ -30,6 +30,7 @@ from thyroid_fl.server.app import app as server_app
 from thyroid_fl.server.checkpoint import load_progress
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.grid import run_in_process
+from thyroid_fl.strategies import STRATEGIES
 from thyroid_fl.tasks import TASKS, build_model
 from thyroid_fl.weights import load_arrays, read_weights
 
@@ -83,6 +84,20 @@ class Training:
     def n_messages(self) -> int:
         """Requests to hospitals: a training a round; a validation too, and at start."""
         return len(self.hospitals) * (2 * self.study.rounds + 1)
+
+
+def check_arms(studies: Sequence[Study], strategies: Sequence[str], seeds: int) -> None:
+    """Raise a ConfigError if a study cannot be trained so; nothing is opened."""
+    if not strategies or seeds < 1:
+        raise ConfigError("at least one strategy and one seed are needed")
+    for name in strategies:
+        if name not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise ConfigError(f"no strategy {name!r}; expected some of: {known}")
+    for study in studies:
+        for name in strategies:  # with settings that it cannot work with
+            dataclasses.replace(study, strategy=name)
+        build_model(study)  # what a task refuses is refused before anything is drawn
 
 
 def plan(

@@ -175,6 +175,65 @@ def matrix(
 
 
 @main.command()
+def optimism(
+    data: Annotated[
+        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
+    ] = "",
+    study: Annotated[
+        Path | None, typer.Option(help="A study.toml; the options here override it.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="segmentation or classification")
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option(help="Federated strategies, separated by commas.")
+    ] = "fedavg",
+    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 3,
+    scale: Annotated[
+        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
+    ] = 0.2,
+    jobs: Annotated[
+        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
+    ] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting of a study: NAME=VALUE."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
+        "runs/optimism"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Say how much better a random split looks than hospitals that were held out.
+
+    Trained on equally many pictures. An interrupted run goes on when called again with
+    the same options.
+    """
+    with error_edge(debug=debug):
+        from thyroid_fl.server.report.optimism import optimism_in_words
+        from thyroid_fl.settings import parse_setting, read_settings
+        from thyroid_fl.simulation import optimism as of_split
+
+        options = {"data": data or None, "task": task}
+        settings = read_settings(study) if study else {}
+        settings |= {k: v for k, v in options.items() if v is not None}
+        settings |= dict(map(parse_setting, set_ or []))
+        done = of_split.optimism(
+            out=out,
+            strategies=tuple(strategies.split(",")),
+            seeds=seeds,
+            scale=scale,
+            jobs=jobs,
+            **settings,
+        )
+        console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
+        _print_table(console, optimism_in_words(done.table))
+        for line in done.sentences:
+            console.print(line)
+        console.print(f"\ntables: {done.folder}", soft_wrap=True)
+
+
+@main.command()
 def cohort(
     folder: Annotated[Path, typer.Argument(help="A new folder for the cohort.")],
     scale: Annotated[float, typer.Option(help="1: the paper's 10 023 patients.")] = 1.0,

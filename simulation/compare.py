@@ -21,7 +21,7 @@ from thyroid_fl.server.report.comparison import write_report
 from thyroid_fl.server.report.findings import read_run, summary_table
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
-from thyroid_fl.simulation.arms import Training, plan
+from thyroid_fl.simulation.arms import Training, check_arms, plan
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.run_folder import (
@@ -35,8 +35,7 @@ from thyroid_fl.simulation.run_folder import (
 )
 from thyroid_fl.simulation.tables import write_tables
 from thyroid_fl.simulation.workers import train_all
-from thyroid_fl.strategies import STRATEGIES
-from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.tasks import TASKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,11 +129,8 @@ def compare(
     """
     tasks = list(TASKS) if task == "all" else [task]
     chosen = [make_study(task=name, **settings) for name in tasks]
-    _check(strategies, seeds, folds, singles, tuned)
-    for each in chosen:
-        for name in strategies:  # with settings that it cannot work with
-            dataclasses.replace(each, strategy=name)
-        build_model(each)  # what a task refuses is refused before anything is drawn
+    check_arms(chosen, strategies, seeds)
+    _check(folds, singles, tuned)
     out = Path(out)
     refuse_missing(data)
     chosen, jobs = side_by_side(chosen, jobs)
@@ -191,15 +187,7 @@ def open_comparison(folder: str | Path, mlflow_command: str = "") -> Comparison:
     )
 
 
-def _check(
-    strategies: Sequence[str], seeds: int, folds: int, singles: int, tuned: int
-) -> None:
-    for name in strategies:
-        if name not in STRATEGIES:
-            known = ", ".join(STRATEGIES)
-            raise ConfigError(f"no strategy {name!r}; expected some of: {known}")
-    if not strategies or seeds < 1:
-        raise ConfigError("at least one strategy and one seed are needed")
+def _check(folds: int, singles: int, tuned: int) -> None:
     if folds == 1 or folds < 0 or singles < 0 or not 0 <= tuned <= singles:
         raise ConfigError(
             f"folds is {folds} (0, or at least 2), singles {singles}, tuned {tuned} "

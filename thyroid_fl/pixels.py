@@ -144,7 +144,7 @@ def nodule_crop(boxes: tuple[Crop, ...], margin: float, size: tuple[int, int]) -
 def _fingerprint(cases: pd.DataFrame, pictures: Path, view: View) -> str:
     """Return a hash of what decides the store: view, rows, and the pictures' files."""
     digest = hashlib.sha256(repr(view).encode())
-    digest.update(cases.drop(columns="split", errors="ignore").to_json().encode())
+    digest.update(cases.to_json().encode())  # kept in the store, the split among them
     for name in cases["image"]:
         try:
             status = (pictures / name).stat()

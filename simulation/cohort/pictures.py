@@ -59,7 +59,7 @@ def open_cohort(
         _check_same(folder, facts)
         return manifest
     patients = cohort(seed=seed, scale=scale)
-    with _building(folder) as building:
+    with new_folder(folder) as building:
         rows = _draw_all(patients, lambda _: building, seed, picture_px, progress)
         write_manifest(rows, building / manifest.name)
         (building / "cohort.json").write_text(json.dumps(facts, indent=2))
@@ -100,7 +100,7 @@ def write_hospitals(
     if not 1 <= n_hospitals <= patients["hospital"].nunique():
         raise ConfigError(f"{n_hospitals} hospitals: expected 1 to 208")
     chosen = patients[patients["hospital"].isin(largest)]
-    with _building(folder) as building:
+    with new_folder(folder) as building:
         rows = _draw_all(
             chosen, lambda name: building / name, seed, picture_px, progress
         )
@@ -110,7 +110,7 @@ def write_hospitals(
 
 
 @contextmanager
-def _building(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder beside this one, which takes its place when all went well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".cohort-", dir=folder.parent))

@@ -212,3 +212,18 @@ def test_the_split_is_the_same_for_all_tasks(rewritten):
     common = sides["classification"].loc[sides["detection"].index]
     assert len(common) == 192
     pd.testing.assert_series_equal(common, sides["detection"])
+
+
+def test_a_split_that_was_changed_in_the_manifest_is_the_one_that_is_used(rewritten):
+    found = []
+    for side in ("H0", "H1"):
+        data = rewritten(
+            lambda table, test=side: table.__setitem__(
+                "split", np.where(table["hospital"] == test, "test", "train")
+            )
+        ).data
+        study = make_study(data=data, split="manifest", image_px=32)
+        table = open_archive(study, data).table
+        found.append(set(table.loc[table["split"] == "test", "hospital"]))
+
+    assert found == [{"H0"}, {"H1"}]
