@@ -88,7 +88,7 @@ def heat_in_mask(heat: Tensor, masks: Tensor) -> Tensor:
     tensor([0.7500])
     """
     share = (heat * masks).sum((1, 2)) / heat.sum((1, 2))  # 0 / 0 is NaN
-    return torch.where(masks.any(2).any(1), share, torch.nan)
+    return torch.where(masks.amax((1, 2)) > 0, share, torch.nan)
 
 
 def mask_share(masks: Tensor) -> Tensor:
