@@ -48,13 +48,18 @@ def predict(
     return pd.concat(tables)
 
 
+def sized_batches(cases: Cases, rows: IntArray, study: Study) -> Iterator[Batch]:
+    """Yield the rows in order, in batches that the device's memory allows."""
+    size = max(1, min(INFERENCE_BATCH, LARGEST_BATCH // study.image_px**2))
+    yield from inference_batches(cases, rows, batch_size=size)
+
+
 def _outputs(
     model: nn.Module, cases: Cases, rows: IntArray, study: Study
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield batches of the rows in order, with the model's outputs in float32."""
     model.eval()
-    size = max(1, min(INFERENCE_BATCH, LARGEST_BATCH // study.image_px**2))
-    for batch in inference_batches(cases, rows, batch_size=size):
+    for batch in sized_batches(cases, rows, study):
         with autocast(study, batch.images.device):
             outputs = model(batch.images)
         yield batch, outputs.float()

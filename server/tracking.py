@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ARTIFACTS = (
     "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
     "participation.csv", "study.json", "provenance.json", "figures",
+    "heat_maps.csv",
 )  # fmt: skip
 _PER_ROUND = (
     "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",

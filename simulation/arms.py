@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from flwr.app import Message
+from torch import nn
 
 from thyroid_fl.batches import IntArray
 from thyroid_fl.client.app import app as client_app
@@ -210,34 +211,41 @@ def train(
 def predictions(training: Training, folder: Path, archive: Archive) -> pd.DataFrame:
     """Return what the trained model says of each validation and test picture.
 
-    Of hospitals that have no model (see `_models`) there are no rows.
+    Of hospitals that have no model (see `trained_models`) there are no rows.
     """
-    study = training.study
-    set_threads(study.threads)
-    device = choose_device(study.device)
-    model = build_model(dataclasses.replace(study, weights=""))
-    state = read_weights(folder / "model.safetensors")
-    model = place(model, device)
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
     held_out = archive.table["split"].isin(["val", "test"]).to_numpy().nonzero()[0]
-    tables = []
-    for rows, own in _models(training, folder, archive, held_out):
-        load_arrays(model, arrays | own)
-        tables.append(predict(model, archive, rows, study))
-    found = pd.concat(tables)
+    tables = [
+        predict(model, archive, rows, training.study)
+        for rows, model in trained_models(training, folder, archive, held_out)
+    ]
     columns = ["split", "test_set", "image_id", "patient_id", "hospital", "vendor"]
-    table = archive.table.iloc[held_out][columns].join(found, how="inner")
+    table = archive.table.iloc[held_out][columns].join(pd.concat(tables), how="inner")
     return training.describe(table.reset_index(drop=True))
 
 
-def _models(
+def trained_models(
+    training: Training, folder: Path, archive: Archive, rows: IntArray
+) -> Iterator[tuple[IntArray, nn.Module]]:
+    """Yield rows of the archive with the model that serves them, on its device.
+
+    It is one model, whose layers change from one to the next: use it before you go on.
+    With FedBN a hospital that did not train has no model: its rows are left out.
+    """
+    study = training.study
+    set_threads(study.threads)
+    model = build_model(dataclasses.replace(study, weights=""))
+    state = read_weights(folder / "model.safetensors")
+    model = place(model, choose_device(study.device))
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    for served, own in _own_layers(training, folder, archive, rows):
+        load_arrays(model, arrays | own)
+        yield served, model
+
+
+def _own_layers(
     training: Training, folder: Path, archive: Archive, rows: IntArray
 ) -> Iterator[tuple[IntArray, Arrays]]:
-    """Yield rows with the layers that their hospitals have of their own, if any.
-
-    With FedBN a hospital that did not train has none, and so no model: its rows are
-    left out.
-    """
+    """Yield rows with the layers that their hospitals have of their own, if any."""
     progress = load_progress(folder, training.study)
     if training.study.strategy != "fedbn" or progress is None:
         yield rows, {}

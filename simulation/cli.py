@@ -60,6 +60,14 @@ def compare(
     jobs: Annotated[
         int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
     ] = 0,
+    heat_maps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Test pictures that the report shows, with the classifier's heat. "
+            "Of itself 4 if synthetic, else none: they are pictures of patients.",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other setting of a study: NAME=VALUE."),
@@ -96,6 +104,7 @@ def compare(
             tuned=tuned,
             scale=scale,
             jobs=jobs,
+            heat_maps=heat_maps,
             **settings,
         )
         # A name may hold square brackets; a file or pipe has no width of its own.

@@ -22,6 +22,7 @@ from thyroid_fl.server.report.findings import read_run, summary_table
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training, check_arms, plan
+from thyroid_fl.simulation.heat_maps import write_heat_maps
 from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.run_folder import (
@@ -99,6 +100,7 @@ def compare(
     tuned: int = 1,
     scale: float = 0.2,
     jobs: int = 0,
+    heat_maps: int | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
@@ -119,6 +121,9 @@ def compare(
         jobs: trainings at a time, each in a process of its own; 0: one a core on the
             CPU, one in all on a GPU. A script that calls this needs Python's
             ``if __name__ == "__main__":`` guard.
+        heat_maps: how many test pictures the report shows, with the heat of the
+            classifier; of itself 4 of synthetic pictures, and none of others: who gets
+            the report then sees pictures of patients.
         progress: show progress on stderr.
         settings: fields of `Study`.
 
@@ -127,6 +132,8 @@ def compare(
             comparison.
         ManifestError: the manifest or a picture cannot be used, or a split leaks.
     """
+    if heat_maps is not None and heat_maps < 0:
+        raise ConfigError(f"heat_maps is {heat_maps}; expected a number of pictures")
     tasks = list(TASKS) if task == "all" else [task]
     chosen = [make_study(task=name, **settings) for name in tasks]
     check_arms(chosen, strategies, seeds)
@@ -159,6 +166,9 @@ def compare(
         train_all(plans, out / "trainings", jobs, shown)
         shown.step("evaluating")
         write_tables(plans, out)
+        shown.step("looking where the classifiers look")
+        n_shown = 4 * (str(data) == SYNTHETIC) if heat_maps is None else heat_maps
+        write_heat_maps(plans, out, n_shown)
         facts = provenance(manifest, started) | claimed | about_cohort
         write_json(out / "provenance.json", facts)
         shown.step("writing the report")

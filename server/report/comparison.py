@@ -31,6 +31,7 @@ from thyroid_fl.server.report.findings import (
     read_run,
     summary_table,
 )
+from thyroid_fl.server.report.heat_maps import heat_map_part
 from thyroid_fl.server.report.page import inline, write_page
 from thyroid_fl.server.report.words import (
     METRICS,
@@ -53,6 +54,9 @@ def write_report(folder: Path) -> Path:
     """
     run = read_run(folder)
     parts = [_part(part, folder / "figures") for part in run.by_task()]
+    for part in parts:
+        task = part["task"]
+        part["heat_maps"] = heat_map_part(folder, task, folder / "figures" / task)
     contents = {"parts": parts, **_contents(run)}
     return write_page("comparison.html.jinja", folder / "report.html", contents)
 

@@ -89,6 +89,12 @@ def read_run(folder: Path) -> Run:
         ) from error
 
 
+def read_heat_maps(folder: Path) -> pd.DataFrame | None:
+    """Return the table of a comparison's heat maps; None where no model has any."""
+    path = folder / "heat_maps.csv"
+    return _read_csv(path) if path.exists() else None
+
+
 def each(table: pd.DataFrame) -> Iterator[Any]:
     """Yield the rows with columns as attributes; pandas' own type is of no use."""
     yield from table.itertuples()

@@ -12,6 +12,7 @@ from torch import nn
 import thyroid_fl
 from thyroid_fl.batches import Cases, training_batches
 from thyroid_fl.client.app import _built
+from thyroid_fl.client.heat_maps import grad_cam, heat_in_mask
 from thyroid_fl.client.inference import validate
 from thyroid_fl.client.site import Site, open_archive, open_site
 from thyroid_fl.client.training import local_update, make_optimizer
@@ -207,3 +208,20 @@ def test_a_comparison_runs_to_its_report(small_manifest, tmp_path):
 
     assert np.isfinite(done.results.loc[done.results["metric"] == "auc", "value"]).any()
     assert (done.folder / "report.html").exists()
+
+
+def test_heat_maps_agree_with_the_cpu_and_stay_on_the_device(cases):
+    model, images = (
+        build_model(make_study()),
+        cases.batch(torch.arange(8, device=CUDA)).images,
+    )
+    expected = grad_cam(model, images.cpu())
+
+    heat = grad_cam(place(model, CUDA), images)
+
+    assert heat.device.type == DEVICE
+    torch.testing.assert_close(heat.cpu(), expected, atol=1e-2, rtol=0)
+    masks = cases.masks[:8]
+    shares = heat_in_mask(heat, masks).cpu()
+    known = heat_in_mask(expected, masks.cpu())
+    torch.testing.assert_close(shares, known, atol=1e-2, rtol=0, equal_nan=True)

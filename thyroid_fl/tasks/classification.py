@@ -68,8 +68,15 @@ class GreyDenseNet(DenseNet):  # type: ignore[misc]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, 2) of images (B, 1, H, W)."""
-        maps = F.relu(self.features(images))
-        pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (B, channels)
+        return self.logits(self.maps(images))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last feature maps (B, C, H / 32, W / 32), rectified."""
+        return F.relu(self.features(images))
+
+    def logits(self, maps: Tensor) -> Tensor:
+        """Return logits (B, 2) of the last feature maps: their means, classified."""
+        pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (B, C)
         logits: Tensor = self.classifier(pooled)
         return logits
 
