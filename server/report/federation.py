@@ -18,12 +18,12 @@ from thyroid_fl.server.federation import (
     read_federation,
 )
 from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.communication import traffic_figure
 from thyroid_fl.server.report.federation_figures import (
     MOST_HOSPITALS,
     participation_figure,
     results_figure,
     rounds_figure,
-    traffic_figure,
 )
 from thyroid_fl.server.report.federation_tables import (
     failures_table,
@@ -96,7 +96,7 @@ def _charts(federation: Federation) -> Iterator[Chart]:
     if federation.participation is not None:
         yield participation_figure(federation.participation)
     if federation.traffic is not None:
-        yield traffic_figure(federation.traffic)
+        yield traffic_figure(federation.traffic, federation.history)
     sites, tests = federation.sites, federation.tests
     if sites is not None and tests is not None and not tests.empty:
         yield results_figure(sites, tests)

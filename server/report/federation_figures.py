@@ -58,24 +58,6 @@ def participation_figure(participation: pd.DataFrame) -> Chart:
 
 
 @in_house_style
-def traffic_figure(traffic: pd.DataFrame) -> Chart:
-    """Return the MiB that went to and came from all hospitals in each round."""
-    columns = ["sent_bytes", "received_bytes"]
-    table = traffic.groupby("round")[columns].sum() / 2**20
-    figure, (axis,) = panels(1, height_in=2.8)
-    for column, shift, shade, label in (
-        ("sent_bytes", -0.2, "#0072B2", "to the hospitals"),
-        ("received_bytes", 0.2, "#E69F00", "from the hospitals"),
-    ):
-        axis.bar(table.index + shift, table[column], 0.4, color=shade, label=label)
-    axis.set(xlabel="Round", ylabel="MiB, all hospitals")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_above(axis)
-    table.columns = pd.Index(["sent_mib", "received_mib"])
-    return Chart("traffic", figure, table.reset_index())
-
-
-@in_house_style
 def results_figure(sites: pd.DataFrame, tests: pd.DataFrame) -> Chart:
     """Return the main metric of each hospital and over all of them, with 95% CI.
 
