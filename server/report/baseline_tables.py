@@ -42,7 +42,7 @@ def characteristics_table(baseline: pd.DataFrame) -> pd.DataFrame:
             ]
     counts = everyone["n_patients"].astype("int64").tolist()
     names = {
-        name: f"{name} (n = {n:,})"
+        name: f"{name} (n\u00a0=\u00a0{n:,})"
         for name, n in zip(COLUMNS.values(), counts, strict=True)
     }
     return pd.DataFrame(lines).rename(columns=names)

@@ -20,7 +20,7 @@ OUTPUTS = {
     "classification": "A probability of malignancy from 0 to 1; of a patient the "
     "highest of the pictures.",
 }
-METRICS = {
+MEASURES = {
     "detection": "AP50, F1, sensitivity, false positives a picture.",
     "segmentation": "Dice, IoU, 95% Hausdorff distance.",
     "classification": "AUC, AUC within hospitals, sensitivity, specificity.",
@@ -49,7 +49,7 @@ def study_facts(studies: Sequence[Study], strategies: Sequence[str]) -> Facts:
         "training": _of_all(studies, _training),
         "selection": _of_all(studies, _selection),
         "ensemble": "None: every result is that of one model.",
-        "metrics": _of_all(studies, lambda study: METRICS[study.task]),
+        "metrics": _of_all(studies, lambda study: MEASURES[study.task]),
         "output": _of_all(studies, lambda study: OUTPUTS[study.task]),
         "predictors": "The pixels of the picture alone; no age, sex or history.",
         "building": _of_all(

@@ -3,6 +3,8 @@
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from thyroid_fl.server.federation import Federation, taken_part
+from thyroid_fl.server.participation import COUNTS
 from thyroid_fl.server.report.charts import (
     GREY,
     Chart,
@@ -14,12 +16,57 @@ from thyroid_fl.server.report.charts import (
     whiskers,
 )
 from thyroid_fl.server.report.figures import VALIDATION, learning_figure
+from thyroid_fl.server.report.flow_figure import SIDES, STAGES, Step
 from thyroid_fl.server.report.words import METRICS
+from thyroid_fl.server.site_results import TOLD
 from thyroid_fl.settings import Study
 
 OUTCOMES = {"used": "#0072B2", "no training cases": "#bbbbbb", "failed": "#D55E00"}
 TEST_SETS = {"internal": ("#56B4E9", "D"), "external": ("black", "o")}
 MOST_HOSPITALS = 25
+
+
+def federation_steps(federation: Federation) -> list[Step]:
+    """Return the boxes of the flow chart, as far as the hospitals told their counts.
+
+    Training and tests are branches; a hospital does not tell its validation patients,
+    nor why pictures were left out.
+    """
+    steps = []
+    if federation.participation is not None:
+        told = taken_part(federation)
+        totals = {name: told[name].sum(min_count=1) for name in COUNTS}
+        for name, title in (*STAGES.items(), ("used", SIDES["train"])):
+            n = totals[f"n_{name}"]
+            steps.append(
+                Step(
+                    title=title,
+                    n_hospitals=int((told[f"n_{name}"] > 0).sum()),
+                    n_images=None if pd.isna(n) else int(n),
+                    is_stage=name in STAGES,
+                )
+            )
+    return steps + _tested_steps(federation.sites)
+
+
+def _tested_steps(sites: pd.DataFrame | None) -> list[Step]:
+    if sites is None:
+        return []
+    steps = []
+    for test_set in TEST_SETS:
+        rows = sites[(sites["outcome"] == TOLD) & (sites["test_set"] == test_set)]
+        rows = rows.drop_duplicates("hospital")
+        n_malignant = rows["n_positive"].sum(min_count=1)
+        steps.append(
+            Step(
+                title=SIDES[test_set],
+                n_hospitals=len(rows),
+                n_patients=int(rows["n"].sum()),
+                n_malignant=None if pd.isna(n_malignant) else int(n_malignant),
+                n_images=int(rows["n_images"].sum()),
+            )
+        )
+    return steps
 
 
 def rounds_figure(study: Study, history: pd.DataFrame) -> Chart:

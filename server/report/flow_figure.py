@@ -35,8 +35,9 @@ GAP_IN = 0.14
 TRUNK = 0.05
 """Where the line from box to box runs, as a share of the width."""
 INDENT = 0.11
-MOST_LETTERS = 58
-"""Of a line in a box."""
+MOST_LETTERS = 46
+"""Of a line in a box; a browser's own font may be wider than matplotlib's."""
+LETTER_PT = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,17 +60,13 @@ class Step:
         patients = _count(self.n_patients, "patient")
         if patients and self.n_malignant is not None:
             patients += f" ({self.n_malignant:,} malignant)"
-        counts = [
-            _count(self.n_hospitals, "hospital"),
-            patients,
+        people = [_count(self.n_hospitals, "hospital"), patients]
+        parts = [
+            ", ".join(count for count in people if count),
             _count(self.n_images, "image"),
+            self.words,
         ]
-        text = ", ".join(count for count in counts if count)
-        return [
-            line
-            for part in (text, self.words)
-            for line in textwrap.wrap(part, MOST_LETTERS)
-        ]
+        return [line for part in parts for line in textwrap.wrap(part, MOST_LETTERS)]
 
 
 def comparison_steps(baseline: pd.DataFrame, left_out: pd.DataFrame) -> list[Step]:
@@ -86,9 +83,9 @@ def comparison_steps(baseline: pd.DataFrame, left_out: pd.DataFrame) -> list[Ste
 def flow_figure(steps: Sequence[Step]) -> Chart:
     """Return the flow chart; its numbers have the fields of `Step` as columns."""
     heights = [LINE_IN * (1 + len(step.lines())) + GAP_IN for step in steps]
-    height_in = sum(heights) + GAP_IN * len(steps)
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    axis = figure.subplots()
+    height_in = sum(heights) + GAP_IN * (len(steps) - 1)
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    axis = figure.add_axes((0.005, 0.005, 0.99, 0.99))
     axis.set(xlim=(0, 1), ylim=(height_in, 0))
     axis.axis("off")
     top = 0.0
@@ -155,7 +152,7 @@ def _draw_box(axis: Axes, step: Step, top: float, height: float) -> None:
     )  # fmt: skip
     first = top + GAP_IN / 2 + LINE_IN / 2
     place = left + 0.025
-    title = {"fontsize": 8.5, "va": "center", "zorder": 3}
+    title = {"fontsize": LETTER_PT, "va": "center", "zorder": 3}
     axis.text(place, first, step.title, weight="bold", **title)  # type: ignore[arg-type]
     for number, line in enumerate(step.lines(), 1):
         axis.text(place, first + number * LINE_IN, line, **title)  # type: ignore[arg-type]
