@@ -18,7 +18,7 @@ import pandas as pd
 from thyroid_fl.server.report.findings import each
 
 AUTHORS = "for the authors"
-ANSWERED_BY = {"whole": "the software", "part": "the software in part; then authors"}
+ANSWERED_BY = {"whole": "software", "part": "software, in part"}
 COLUMNS = ["guideline", "item", "section", "topic", "answer", "by", "where"]
 _ITEMS = Path(__file__).with_name("checklist.csv")
 
