@@ -20,6 +20,11 @@ OUTPUTS = {
     "classification": "A probability of malignancy from 0 to 1; of a patient the "
     "highest of the pictures.",
 }
+MODELS = {
+    "detection": "YOLOv5u (ultralytics)",
+    "segmentation": "A feature pyramid network (FPN)",
+    "classification": "A DenseNet",
+}
 MEASURES = {
     "detection": "AP50, F1, sensitivity, false positives a picture.",
     "segmentation": "Dice, IoU, 95% Hausdorff distance.",
@@ -106,7 +111,10 @@ def _split(study: Study) -> str:
 
 
 def _model(study: Study) -> str:
-    return f"Preset {study.preset}, norm {study.norm}; input {study.image_px} px, grey."
+    return (
+        f"{MODELS[study.task]} of preset {study.preset}, norm {study.norm}; input: one "
+        f"grey picture of {study.image_px} px."
+    )
 
 
 def _initial(study: Study) -> str:

@@ -24,6 +24,13 @@ def federation_facts(federation: Federation) -> Facts:
     found["identity"] = Fact(
         "No picture, file name, patient number or date left a hospital.", "left"
     )
+    found["apart"] = Fact(
+        "The patient, in each hospital; whether somebody is in two hospitals is not "
+        "known here.",
+        SETTINGS,
+    )
+    # Those of a comparison: a federation's tests have fewer.
+    del found["metrics"]
     if federation.version:
         found["software"] = Fact(f"thyroid-fl {federation.version}.", SETTINGS)
         found["availability"] = licence(federation.version)
@@ -49,6 +56,8 @@ def _result_facts(federation: Federation) -> Iterator[tuple[str, Fact]]:
     tests, sites = federation.tests, federation.sites
     if tests is None or sites is None or tests.empty:
         return
+    measures = ", ".join(METRICS.get(name, name) for name in tests["metric"].unique())
+    yield "metrics", Fact(f"{measures}.", "test")
     yield "uncertainty", Fact("95% intervals, and the method of each.", "test")
     yield (
         "prediction",

@@ -29,20 +29,24 @@ MOST_HOSPITALS = 25
 def federation_steps(federation: Federation) -> list[Step]:
     """Return the boxes of the flow chart, as far as the hospitals told their counts.
 
-    Training and tests are branches; a hospital does not tell its validation patients,
-    nor why pictures were left out.
+    A hospital tells neither its validation patients nor why pictures were left out.
     """
-    steps = []
+    steps: list[Step] = []
     if federation.participation is not None:
         told = taken_part(federation)
-        totals = {name: told[name].sum(min_count=1) for name in COUNTS}
+        totals = {name: int(told[name].sum()) for name in COUNTS}
+        n_before = 0
         for name, title in (*STAGES.items(), ("used", SIDES["train"])):
-            n = totals[f"n_{name}"]
+            n_images = totals[f"n_{name}"]
+            if name in ("readable", "usable"):
+                n_lost = n_before - n_images
+                steps.append(Step(title=f"Left out as not {name}", n_images=n_lost))
+            n_before = n_images
             steps.append(
                 Step(
                     title=title,
                     n_hospitals=int((told[f"n_{name}"] > 0).sum()),
-                    n_images=None if pd.isna(n) else int(n),
+                    n_images=n_images,
                     is_stage=name in STAGES,
                 )
             )
