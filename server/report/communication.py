@@ -41,7 +41,7 @@ def communication_table(traffic: pd.DataFrame, n_trainings: int = 1) -> pd.DataF
             "Requests": f"{len(rows) / n_trainings:,.0f}",
         }
         for column, name in BYTES.items():
-            line[f"{name}, MiB"] = number(rows[column].sum() / n_trainings / MIB, 1)
+            line[f"{name}, MiB"] = f"{rows[column].sum() / n_trainings / MIB:,.1f}"
         for column, name in BYTES.items():
             line[f"{name}, MiB a request"] = number(rows[column].mean() / MIB, 3)
         lines.append(line)

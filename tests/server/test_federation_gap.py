@@ -43,7 +43,7 @@ def federation(bound: float = 0.0) -> Federation:
         ]
     )  # fmt: skip
     return Federation(
-        name="toy", study=make_study(), version="", last_round=1, best_round=1,
+        name="toy", study=make_study(), version="", model_sha256="", last_round=1, best_round=1,
         history=pd.DataFrame(), participation=None, traffic=None, sites=sites,
         tests=tests,
     )  # fmt: skip
