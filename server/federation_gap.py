@@ -70,36 +70,47 @@ def worst_table(federation: Federation) -> pd.DataFrame:
 
 
 def _these(tests: pd.DataFrame) -> Iterator[Row]:
-    """Yield the gap of each metric that is over patients or pairs of them."""
+    """Yield the gap of each metric that is over patients or pairs of them.
+
+    The variance of an AUC within hospitals is that over hospitals: they are the sample.
+    """
     over_patients = tests[tests["unit"] == "patient"]
     for metric, rows in over_patients.groupby("metric", sort=False):
         by_set: dict[str, Any] = {str(row.test_set): row for row in rows.itertuples()}
         if not {"internal", "external"} <= by_set.keys():
             continue
-        inside, outside = by_set["internal"], by_set["external"]
-        parts = [inside.variance, outside.variance]
-        found = compared(
-            inside.estimate - outside.estimate,
-            sum(parts),
-            "separate patients, Welch t",
-            level=LEVEL,
-            df=satterthwaite(parts, [inside.n - 1, outside.n - 1]),
-            n=int(inside.n + outside.n),
-        )
-        bound = inside.bound + outside.bound
-        yield {
-            "metric": metric,
-            "target": "these hospitals",
-            "unit": "patient",
-            "internal": inside.estimate,
-            "external": outside.estimate,
-            "difference": found.difference,
-            "low": found.low - bound,
-            "high": found.high + bound,
-            "n_internal": inside.n,
-            "n_external": outside.n,
-            "method": found.method + ("; widened by both bounds" if bound else ""),
-        }
+        yield _gap(str(metric), by_set["internal"], by_set["external"])
+
+
+def _gap(metric: str, inside: Any, outside: Any) -> Row:
+    """Return the row of two rows of the tests, which are of one metric."""
+    is_within = metric.endswith("_within_site")
+    counted = "n_hospitals" if is_within else "n"
+    sizes = [int(getattr(row, counted)) for row in (inside, outside)]
+    parts = [inside.variance, outside.variance]
+    unit = "hospital" if is_within else "patient"
+    found = compared(
+        inside.estimate - outside.estimate,
+        sum(parts),
+        f"separate {unit}s, Welch t",
+        level=LEVEL,
+        df=satterthwaite(parts, [size - 1 for size in sizes]),
+        n=sum(sizes),
+    )
+    bound = inside.bound + outside.bound
+    return {
+        "metric": metric,
+        "target": "hospitals like these" if is_within else "these hospitals",
+        "unit": unit,
+        "internal": inside.estimate,
+        "external": outside.estimate,
+        "difference": found.difference,
+        "low": found.low - bound,
+        "high": found.high + bound,
+        "n_internal": sizes[0],
+        "n_external": sizes[1],
+        "method": found.method + ("; widened by both bounds" if bound else ""),
+    }
 
 
 def _like_these(sites: pd.DataFrame, metric: str) -> Iterator[Row]:

@@ -133,8 +133,8 @@ def gap_words(gap: pd.DataFrame) -> pd.DataFrame:
                 "Internal minus external (95% CI)": interval(
                     row.difference, row.low, row.high, sign=True
                 ),
-                "n internal": f"{_count(row.n_internal)} {row.unit}s",
-                "n external": f"{_count(row.n_external)} {row.unit}s",
+                "Internal, n": _of(row.n_internal, row.unit),
+                "External, n": _of(row.n_external, row.unit),
             }
             for row in each(gap)
         ]
@@ -203,6 +203,10 @@ def _few(names: object, most: int = 5) -> str:
 
 def _count(n: float) -> str:
     return DASH if pd.isna(n) else f"{n:,.0f}"
+
+
+def _of(n: float, unit: str) -> str:
+    return f"{_count(n)} {unit}" + ("" if n == 1 else "s")
 
 
 def _figures(value: float) -> str:

@@ -43,9 +43,9 @@ def federation(bound: float = 0.0) -> Federation:
         ]
     )  # fmt: skip
     return Federation(
-        name="toy", study=make_study(), version="", model_sha256="", last_round=1, best_round=1,
-        history=pd.DataFrame(), participation=None, traffic=None, sites=sites,
-        tests=tests,
+        name="toy", study=make_study(), version="", model_sha256="", last_round=1,
+        best_round=1, history=pd.DataFrame(), participation=None, traffic=None,
+        sites=sites, tests=tests,
     )  # fmt: skip
 
 
@@ -87,6 +87,22 @@ def test_hospitals_like_these_and_the_next_are_random_effects():
     assert following["low"] == expected.prediction_low
     assert following["high"] == expected.prediction_high
     assert alike["n_internal"] == 3
+
+
+def test_within_hospitals_the_hospitals_are_the_sample():
+    given = federation()
+    assert given.tests is not None
+    within = given.tests.assign(metric="auc_within_site", n_hospitals=[5, 4])
+    given = dataclasses.replace(given, tests=pd.concat([given.tests, within]))
+
+    found = gap_table(given).set_index("metric").loc["auc_within_site"]
+
+    variance = 0.0004 + 0.0009
+    df = variance**2 / (0.0004**2 / 4 + 0.0009**2 / 3)
+    assert found["high"] - found["difference"] == pytest.approx(
+        stats.t.ppf(0.975, df) * math.sqrt(variance)
+    )
+    assert (found["target"], found["n_internal"]) == ("hospitals like these", 5)
 
 
 def test_worst_hospital_and_decile_have_the_interval_of_worst_mean():
