@@ -146,3 +146,27 @@ def test_a_folder_without_a_federation_is_an_error(tmp_path, text):
         write_federation_report(tmp_path)
 
     assert not (tmp_path / "report.html").exists()
+
+
+def test_gap_and_worst_hospital_are_those_of_the_tables_beside_the_page(page, folder):
+    gap = pd.read_csv(folder / "gap.csv").iloc[0]
+    worst = pd.read_csv(folder / "worst_hospitals.csv").iloc[0]
+
+    assert gap["target"] == "these hospitals"
+    difference = f"+{gap['difference']:.3f} (\u2212{-gap['low']:.3f} to "
+    assert difference in page.text
+    assert f"{worst['value']:.3f} ({worst['low']:.3f} to " in page.text
+
+
+def test_the_flow_has_what_the_hospitals_told(page):
+    for words in ("Left out as not readable", "360 images", "40 images", "280 images"):
+        assert words in page.text
+
+
+def test_without_a_test_the_gap_is_not_known(tmp_path, read_page, write_federation):
+    folder = write_federation(tmp_path / "bare", asked=False)
+
+    page = read_page(write_federation_report(folder).read_text("utf-8"))
+
+    assert "it needs results of both kinds of hospitals" in page.text
+    assert "No hospital has enough test patients" in page.text
