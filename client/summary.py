@@ -94,7 +94,7 @@ def tell(cases: pd.DataFrame, grey: list[float], least: int) -> Told:
         least: the smallest count from 1 that may be told. A hospital with fewer
             patients tells this number and nothing else.
     """
-    patients = _patients(cases)
+    patients = patient_cells(cases)
     if len(patients) < least:
         return {MIN_CELL: least, N_PATIENTS: WITHHELD}
     told: Told = {
@@ -150,7 +150,7 @@ def vendor_of(name: str) -> str:
     return next((known[word] for word in words if word in known), OTHER)
 
 
-def _patients(cases: pd.DataFrame) -> pd.DataFrame:
+def patient_cells(cases: pd.DataFrame) -> pd.DataFrame:
     """Return one row a patient: the cell of each table by number, age, n_images.
 
     Of a patient whose pictures differ count the malignant one, the highest category,

@@ -1,5 +1,6 @@
 """A federation's folder as the report reads it: what is there, and what it says."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Federation:
     study: Study
     version: str
     """Of thyroid-fl, that wrote the model; empty while there is none."""
+    model_sha256: str
+    """In hexadecimal; empty while there is no model."""
     last_round: int
     best_round: int
     history: pd.DataFrame
@@ -54,6 +57,7 @@ def read_federation(folder: Path) -> Federation:
             name=folder.resolve().name,
             study=study,
             version=_version(folder / "model.safetensors"),
+            model_sha256=_sha256(folder / "model.safetensors"),
             last_round=int(saved["last_round"]),
             best_round=int(saved["best_round"]),
             history=pd.DataFrame(saved["history"]) if history is None else history,
@@ -146,3 +150,10 @@ def _version(path: Path) -> str:
     except SafetensorError as error:
         raise ConfigError(f"{path}: cannot read the model: {error}") from error
     return str(described.get("thyroid_fl", ""))
+
+
+def _sha256(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as model:
+        return hashlib.file_digest(model, "sha256").hexdigest()

@@ -39,7 +39,8 @@ def add_round(
     rows = pd.DataFrame(found, columns=COLUMNS)
     path = out / FILE
     if path.exists():
-        before = pd.read_csv(path)
+        # A hospital may be called NA.
+        before = pd.read_csv(path, keep_default_na=False, na_values=[""])
         rows = pd.concat([before[before["round"] < server_round], rows])
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda unfinished: rows.to_csv(unfinished, index=False))

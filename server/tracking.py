@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 ARTIFACTS = (
     "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
-    "participation.csv", "study.json", "provenance.json", "figures",
-    "heat_maps.csv",
+    "participation.csv", "baseline.csv", "left_out.csv", "traffic.csv",
+    "checklist.csv", "heat_maps.csv", "study.json", "provenance.json", "figures",
 )  # fmt: skip
 _PER_ROUND = (
     "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",

@@ -9,18 +9,21 @@ import pandas as pd
 
 from thyroid_fl.client.site import Archive, open_archive
 from thyroid_fl.evaluation import comparisons_table, results_table
-from thyroid_fl.server.participation import FILE
+from thyroid_fl.manifest import read_manifest
+from thyroid_fl.server.participation import FILE, TRAFFIC
+from thyroid_fl.settings import Study
 from thyroid_fl.simulation.arms import Training
+from thyroid_fl.simulation.baseline import baseline_table, left_out_table
 from thyroid_fl.simulation.grid import FIRST_NODE_ID
 from thyroid_fl.simulation.workers import PREDICTIONS
 
 
 def write_tables(trainings: Sequence[Training], out: Path) -> None:
-    """Write predictions, history, participation, hospitals, results and comparisons.
+    """Write the tables of a comparison: of its data, its trainings and its results.
 
     Args:
         trainings: all of them complete, in ``out/trainings/``.
-        out: gets predictions.parquet and the five CSV files.
+        out: gets predictions.parquet and the eight CSV files.
     """
     folder = out / "trainings"
     studies = {training.study.task: training.study for training in reversed(trainings)}
@@ -35,20 +38,33 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
     scores.to_parquet(out / "predictions.parquet")
     pd.concat(histories).to_csv(out / "history.csv", index=False)
     federated = [training for training in trainings if training.arm == "federated"]
-    taken_part = [_participation(training, folder) for training in federated]
-    pd.concat(taken_part).to_csv(out / "participation.csv", index=False)
-    hospitals = [
-        hospitals_table(open_archive(study, study.data)).assign(task=task)
-        for task, study in reversed(studies.items())
-    ]
-    pd.concat(hospitals).to_csv(out / "hospitals.csv", index=False)
+    for name in (FILE, TRAFFIC):
+        told = [_by_hospital(training, folder, name) for training in federated]
+        pd.concat(told).to_csv(out / name, index=False)
+    for name, table in _data_tables(list(reversed(studies.values()))).items():
+        table.to_csv(out / f"{name}.csv", index=False)
     results_table(scores).to_csv(out / "results.csv", index=False)
     comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
 
 
-def _participation(training: Training, folder: Path) -> pd.DataFrame:
-    """Return what each hospital, by name, gave to each round of a training."""
-    table = pd.read_csv(folder / training.folder / FILE)
+def _data_tables(studies: Sequence[Study]) -> dict[str, pd.DataFrame]:
+    """Return hospitals, baseline and left_out, one study a task."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for study in studies:
+        archive = open_archive(study, study.data)
+        tables = {
+            "hospitals": hospitals_table(archive),
+            "baseline": baseline_table(read_manifest(study.data), archive),
+            "left_out": left_out_table(archive),
+        }
+        for name, table in tables.items():
+            found.setdefault(name, []).append(table.assign(task=study.task))
+    return {name: pd.concat(tables) for name, tables in found.items()}
+
+
+def _by_hospital(training: Training, folder: Path, file: str) -> pd.DataFrame:
+    """Return a table of each round and hospital, by name, of a training."""
+    table = pd.read_csv(folder / training.folder / file)
     names = dict(enumerate(training.hospitals, FIRST_NODE_ID))
     table["hospital"] = table.pop("node").map(names)
     return training.describe(table)

@@ -13,7 +13,18 @@ from typing import Any
 import pandas as pd
 
 from thyroid_fl.evaluation import EVALUATIONS
+from thyroid_fl.server.report.baseline_tables import (
+    characteristics_table,
+    vendors_table,
+)
 from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.checklist import by_guideline, filled_checklist
+from thyroid_fl.server.report.communication import (
+    strategies_table,
+    time_table,
+    traffic_figure,
+)
+from thyroid_fl.server.report.comparison_facts import comparison_facts
 from thyroid_fl.server.report.curves import curve_figure
 from thyroid_fl.server.report.figures import (
     MOST_HOSPITALS,
@@ -31,6 +42,7 @@ from thyroid_fl.server.report.findings import (
     read_run,
     summary_table,
 )
+from thyroid_fl.server.report.flow_figure import comparison_steps, flow_figure
 from thyroid_fl.server.report.heat_maps import heat_map_part
 from thyroid_fl.server.report.page import inline, write_page
 from thyroid_fl.server.report.words import (
@@ -47,7 +59,7 @@ from thyroid_fl.server.report.words import (
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` and the figures of a finished comparison; return its path.
+    """Write ``report.html``, figures and checklist of a comparison; return its path.
 
     Raises:
         ConfigError: the folder holds no finished comparison.
@@ -57,19 +69,28 @@ def write_report(folder: Path) -> Path:
     for part in parts:
         task = part["task"]
         part["heat_maps"] = heat_map_part(folder, task, folder / "figures" / task)
-    contents = {"parts": parts, **_contents(run)}
+    checklist = filled_checklist(comparison_facts(run))
+    checklist.to_csv(folder / "checklist.csv", index=False)
+    contents = {
+        "parts": parts,
+        "checklists": by_guideline(checklist),
+        **_contents(run),
+    }
     return write_page("comparison.html.jinja", folder / "report.html", contents)
 
 
 def _charts(run: Run) -> Iterator[Chart]:
     """Yield the figures of one task."""
     task, tested = run.study.task, set(run.predictions["test_set"])
+    yield flow_figure(comparison_steps(run.baseline, run.left_out))
     for test_set in (name for name in TEST_SETS if name in tested):
         yield curve_figure(task, run.predictions, test_set)
     yield difference_figure(run.comparisons)
     yield hospital_figure(run.results)
     yield learning_figure(run.history)
     yield sizes_figure(run.hospitals)
+    federated = run.history[run.history["arm"] == "federated"]
+    yield traffic_figure(run.traffic, federated)
 
 
 def _part(run: Run, folder: Path) -> dict[str, Any]:
@@ -77,6 +98,10 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
     task = run.study.task
     folder = folder / task
     charts = {chart.name: save_chart(chart, folder) for chart in _charts(run)}
+    characteristics = characteristics_table(run.baseline)
+    vendors = vendors_table(run.baseline)
+    for name, table in (("table_1", characteristics), ("table_2", vendors)):
+        table.to_csv(folder / f"{name}.csv", index=False)
     shown = main_rows(run.results)
     return {
         "task": task,
@@ -86,6 +111,10 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
         "figures": {name: inline(path, task) for name, path in charts.items()},
         "headlines": headlines(run.comparisons),
         "has_external": "external" in set(shown["test_set"]),
+        "characteristics": characteristics,
+        "vendors": vendors,
+        "communication": strategies_table(run.traffic),
+        "times": time_table(run.history),
         "summary": summary_table(run.results, run.comparisons),
         "differences": _differences_table(run.comparisons),
         "measures": _measures_table(run.results),

@@ -17,30 +17,49 @@ from thyroid_fl.server.federation import (
     mebibytes,
     read_federation,
 )
+from thyroid_fl.server.federation_gap import gap_table, worst_table
 from thyroid_fl.server.report.charts import Chart, save_chart
+from thyroid_fl.server.report.checklist import by_guideline, filled_checklist
+from thyroid_fl.server.report.communication import (
+    communication_table,
+    traffic_figure,
+)
+from thyroid_fl.server.report.federation_facts import federation_facts
 from thyroid_fl.server.report.federation_figures import (
     MOST_HOSPITALS,
+    federation_steps,
     participation_figure,
     results_figure,
     rounds_figure,
-    traffic_figure,
 )
 from thyroid_fl.server.report.federation_tables import (
     failures_table,
+    gap_words,
     hospitals_table,
     levels_table,
     results_table,
     rounds_table,
     sites_table,
     told_levels,
+    worst_words,
 )
 from thyroid_fl.server.report.findings import each
+from thyroid_fl.server.report.flow_figure import flow_figure
 from thyroid_fl.server.report.page import inline, write_page
-from thyroid_fl.server.report.words import METRICS, STRATEGIES, TASKS, interval, number
+from thyroid_fl.server.report.words import (
+    METRICS,
+    STRATEGIES,
+    TASKS,
+    interval,
+    number,
+    split_words,
+)
 
 
 def write_federation_report(run_folder: Path) -> Path:
-    """Write ``report.html`` and its figures into the folder; return its path.
+    """Write ``report.html``, its figures and tables into the folder; return its path.
+
+    The tables: gap.csv, worst_hospitals.csv, checklist.csv.
 
     Raises:
         ConfigError: the folder holds no federation, or a file cannot be read.
@@ -50,6 +69,15 @@ def write_federation_report(run_folder: Path) -> Path:
         chart.name: inline(save_chart(chart, run_folder / "figures"), "federation")
         for chart in _charts(federation)
     }
+    gap, worst = gap_table(federation), worst_table(federation)
+    checklist = filled_checklist(federation_facts(federation))
+    for name, table in (
+        ("gap", gap),
+        ("worst_hospitals", worst),
+        ("checklist", checklist),
+    ):
+        table.to_csv(run_folder / f"{name}.csv", index=False)
+    traffic = federation.traffic
     contents = {
         "federation": federation,
         "study": federation.study,
@@ -64,6 +92,11 @@ def write_federation_report(run_folder: Path) -> Path:
         "rounds": rounds_table(federation),
         "results": results_table(federation),
         "sites": sites_table(federation),
+        "gap": gap_words(gap),
+        "worst": worst_words(worst),
+        "communication": None if traffic is None else communication_table(traffic),
+        "checklists": by_guideline(checklist),
+        "split_words": split_words(federation.study.split),
         "levels": levels_table(federation),
         "sends_scores": is_ranking(federation)
         and told_levels(federation).eq("scores").any(),
@@ -92,11 +125,13 @@ def bound_words(metric: str, estimate: float, bound: float) -> str:
 
 
 def _charts(federation: Federation) -> Iterator[Chart]:
+    if steps := federation_steps(federation):
+        yield flow_figure(steps)
     yield rounds_figure(federation.study, federation.history)
     if federation.participation is not None:
         yield participation_figure(federation.participation)
     if federation.traffic is not None:
-        yield traffic_figure(federation.traffic)
+        yield traffic_figure(federation.traffic, federation.history)
     sites, tests = federation.sites, federation.tests
     if sites is not None and tests is not None and not tests.empty:
         yield results_figure(sites, tests)

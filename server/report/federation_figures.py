@@ -3,6 +3,8 @@
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from thyroid_fl.server.federation import Federation, taken_part
+from thyroid_fl.server.participation import COUNTS
 from thyroid_fl.server.report.charts import (
     GREY,
     Chart,
@@ -14,12 +16,61 @@ from thyroid_fl.server.report.charts import (
     whiskers,
 )
 from thyroid_fl.server.report.figures import VALIDATION, learning_figure
+from thyroid_fl.server.report.flow_figure import SIDES, STAGES, Step
 from thyroid_fl.server.report.words import METRICS
+from thyroid_fl.server.site_results import TOLD
 from thyroid_fl.settings import Study
 
 OUTCOMES = {"used": "#0072B2", "no training cases": "#bbbbbb", "failed": "#D55E00"}
 TEST_SETS = {"internal": ("#56B4E9", "D"), "external": ("black", "o")}
 MOST_HOSPITALS = 25
+
+
+def federation_steps(federation: Federation) -> list[Step]:
+    """Return the boxes of the flow chart, as far as the hospitals told their counts.
+
+    A hospital tells neither its validation patients nor why pictures were left out.
+    """
+    steps: list[Step] = []
+    if federation.participation is not None:
+        told = taken_part(federation)
+        totals = {name: int(told[name].sum()) for name in COUNTS}
+        n_before = 0
+        for name, title in (*STAGES.items(), ("used", SIDES["train"])):
+            n_images = totals[f"n_{name}"]
+            if name in ("readable", "usable"):
+                n_lost = n_before - n_images
+                steps.append(Step(title=f"Left out as not {name}", n_images=n_lost))
+            n_before = n_images
+            steps.append(
+                Step(
+                    title=title,
+                    n_hospitals=int((told[f"n_{name}"] > 0).sum()),
+                    n_images=n_images,
+                    is_stage=name in STAGES,
+                )
+            )
+    return steps + _tested_steps(federation.sites)
+
+
+def _tested_steps(sites: pd.DataFrame | None) -> list[Step]:
+    if sites is None:
+        return []
+    steps = []
+    for test_set in TEST_SETS:
+        rows = sites[(sites["outcome"] == TOLD) & (sites["test_set"] == test_set)]
+        rows = rows.drop_duplicates("hospital")
+        n_malignant = rows["n_positive"].sum(min_count=1)
+        steps.append(
+            Step(
+                title=SIDES[test_set],
+                n_hospitals=len(rows),
+                n_patients=int(rows["n"].sum()),
+                n_malignant=None if pd.isna(n_malignant) else int(n_malignant),
+                n_images=int(rows["n_images"].sum()),
+            )
+        )
+    return steps
 
 
 def rounds_figure(study: Study, history: pd.DataFrame) -> Chart:
@@ -55,24 +106,6 @@ def participation_figure(participation: pd.DataFrame) -> Chart:
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     legend_above(axis)
     return Chart("participation", figure, table.reset_index())
-
-
-@in_house_style
-def traffic_figure(traffic: pd.DataFrame) -> Chart:
-    """Return the MiB that went to and came from all hospitals in each round."""
-    columns = ["sent_bytes", "received_bytes"]
-    table = traffic.groupby("round")[columns].sum() / 2**20
-    figure, (axis,) = panels(1, height_in=2.8)
-    for column, shift, shade, label in (
-        ("sent_bytes", -0.2, "#0072B2", "to the hospitals"),
-        ("received_bytes", 0.2, "#E69F00", "from the hospitals"),
-    ):
-        axis.bar(table.index + shift, table[column], 0.4, color=shade, label=label)
-    axis.set(xlabel="Round", ylabel="MiB, all hospitals")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_above(axis)
-    table.columns = pd.Index(["sent_mib", "received_mib"])
-    return Chart("traffic", figure, table.reset_index())
 
 
 @in_house_style

@@ -121,6 +121,42 @@ def sites_table(federation: Federation) -> pd.DataFrame | None:
     return table[[*(name for name in known if name != "Answer"), "Answer"]]
 
 
+def gap_words(gap: pd.DataFrame) -> pd.DataFrame:
+    """Return `federation_gap.gap_table` as text."""
+    return pd.DataFrame(
+        [
+            {
+                "For": row.target,
+                "Measure": METRICS.get(row.metric, row.metric),
+                "Internal": number(row.internal),
+                "External": number(row.external),
+                "Internal minus external (95% CI)": interval(
+                    row.difference, row.low, row.high, sign=True
+                ),
+                "Internal, n": _of(row.n_internal, row.unit),
+                "External, n": _of(row.n_external, row.unit),
+            }
+            for row in each(gap)
+        ]
+    )
+
+
+def worst_words(worst: pd.DataFrame) -> pd.DataFrame:
+    """Return `federation_gap.worst_table` as text."""
+    return pd.DataFrame(
+        [
+            {
+                "Endpoint": f"{row.endpoint.capitalize()}, {row.test_set}",
+                f"{METRICS.get(row.metric, row.metric)} (95% CI)": interval(
+                    row.value, row.low, row.high
+                ),
+                "Hospitals that count": _count(row.n),
+            }
+            for row in each(worst)
+        ]
+    )
+
+
 def levels_table(federation: Federation) -> pd.DataFrame | None:
     """Return what was told of the test, the least first, and by which hospitals."""
     levels = told_levels(federation)
@@ -167,6 +203,10 @@ def _few(names: object, most: int = 5) -> str:
 
 def _count(n: float) -> str:
     return DASH if pd.isna(n) else f"{n:,.0f}"
+
+
+def _of(n: float, unit: str) -> str:
+    return f"{_count(n)} {unit}" + ("" if n == 1 else "s")
 
 
 def _figures(value: float) -> str:

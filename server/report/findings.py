@@ -28,6 +28,10 @@ from thyroid_fl.server.report.words import (
 )
 from thyroid_fl.settings import Study
 
+TABLES = (
+    "results", "comparisons", "history", "hospitals", "baseline", "left_out", "traffic",
+)  # fmt: skip
+"""The CSV files of a comparison that the report reads."""
 _TEST_SET_WORDS = {
     "internal": "On new patients of the hospitals that trained (internal)",
     "external": "On hospitals that took no part in training (external)",
@@ -47,6 +51,9 @@ class Run:
     predictions: pd.DataFrame
     history: pd.DataFrame
     hospitals: pd.DataFrame
+    baseline: pd.DataFrame
+    left_out: pd.DataFrame
+    traffic: pd.DataFrame
 
     @property
     def study(self) -> Study:
@@ -56,8 +63,7 @@ class Run:
     def by_task(self) -> Iterator["Run"]:
         """Yield the comparison of each task alone."""
         for task, study in self.studies.items():
-            names = "results", "comparisons", "predictions", "history", "hospitals"
-            tables = {name: getattr(self, name) for name in names}
+            tables = {name: getattr(self, name) for name in (*TABLES, "predictions")}
             own = {name: t[t["task"] == task] for name, t in tables.items()}
             yield replace(self, studies={task: study}, **own)
 
@@ -76,11 +82,8 @@ def read_run(folder: Path) -> Run:
                 name: Study(**settings[name]) for name in TASKS if name in settings
             },
             provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
-            results=read_csv(folder / "results.csv"),
-            comparisons=read_csv(folder / "comparisons.csv"),
             predictions=pd.read_parquet(folder / "predictions.parquet"),
-            history=read_csv(folder / "history.csv"),
-            hospitals=read_csv(folder / "hospitals.csv"),
+            **{name: read_csv(folder / f"{name}.csv") for name in TABLES},
         )
     except FileNotFoundError as error:
         raise ConfigError(
@@ -92,7 +95,7 @@ def read_run(folder: Path) -> Run:
 def read_heat_maps(folder: Path) -> pd.DataFrame | None:
     """Return the table of a comparison's heat maps; None where no model has any."""
     path = folder / "heat_maps.csv"
-    return _read_csv(path) if path.exists() else None
+    return read_csv(path) if path.exists() else None
 
 
 def each(table: pd.DataFrame) -> Iterator[Any]:
@@ -260,7 +263,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     texts = {
         "task", *MODEL_COLUMNS, "comparison", "hospital", "test_set", "unit", "metric",
         "method", "fold", "seed", "region", "vendor", "role", "kind", "source",
-        "column",
+        "column", "stage", "characteristic", "cell", "reason", "step", "outcome",
     }  # fmt: skip
     columns = pd.read_csv(path, nrows=0).columns
     return pd.read_csv(

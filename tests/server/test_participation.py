@@ -43,6 +43,15 @@ def test_a_round_that_is_played_again_replaces_what_came_of_it_before(tmp_path):
     assert pd.read_csv(tmp_path / FILE)["round"].tolist() == [1, 2]
 
 
+def test_a_hospital_called_na_keeps_its_name(tmp_path):
+    for server_round in (1, 2):
+        tally = Tally(used=[1], told={1: told(used=4)})
+        add_round(tmp_path, server_round, tally, {}, {1: "NA"})
+
+    table = pd.read_csv(tmp_path / FILE, keep_default_na=False)
+    assert table["hospital"].tolist() == ["NA", "NA"]
+
+
 def test_what_is_no_count_is_not_kept(tmp_path):
     odd = told(registered=-1, readable="/home/x", usable=2.5, used=10**12)
 

@@ -64,6 +64,22 @@ def test_hospitals_are_trainers_or_external_tests(finished):
     assert (external["n_test"] == external["n_images"]).all()
 
 
+def test_data_and_traffic_are_told_in_tables(finished):
+    folder = finished.folder
+    baseline = pd.read_csv(folder / "baseline.csv")
+    traffic = pd.read_csv(folder / "traffic.csv")
+
+    everyone = baseline[baseline["characteristic"] == "patients"].set_index("stage")
+    assert everyone["n_patients"]["usable"] == 120
+    assert pd.read_csv(folder / "left_out.csv").empty
+    trained = traffic[traffic["step"] == "train"]
+    assert set(trained["hospital"]) < {f"H{k}" for k in range(5)}
+    # 2 seeds, 2 rounds; every trainer gets the model and sends one back
+    assert len(trained) == 2 * 2 * trained["hospital"].nunique()
+    assert (trained[["sent_bytes", "received_bytes"]] > 1e5).all(axis=None)
+    assert set(traffic["arm"]) == {"federated"}
+
+
 def test_provenance_tells_how_to_repeat_it(finished):
     facts = json.loads((finished.folder / "provenance.json").read_text())
 

@@ -1,4 +1,4 @@
-"""A folder as ``thyroid-sim compare`` writes it: drawn scores, the real tables."""
+"""Folders as ``thyroid-sim compare`` and a federation write them: drawn scores."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from safetensors.numpy import save_file
 from scipy.stats import norm
 
+from thyroid_fl.client.results import told_of
 from thyroid_fl.evaluation import comparisons_table, results_table
 from thyroid_fl.evaluation.predictions import Model
-from thyroid_fl.settings import make_study
+from thyroid_fl.server.participation import add_round
+from thyroid_fl.server.result_replies import read_results
+from thyroid_fl.server.site_results import write_results
+from thyroid_fl.settings import Study, make_study
+from thyroid_fl.site_results import LEVELS
+from thyroid_fl.strategies.replies import Tally
+from thyroid_fl.tasks import TASKS
 
 HOSTILE = "H003 <script>alert(1)</script> & Söhne"
 MODELS = {  # model: its AUC on internal and external hospitals, about
@@ -40,6 +49,13 @@ PROVENANCE: dict[str, Any] = {
 }
 
 
+NODES = [2**62 + k for k in range(4)]
+NAMES = dict(
+    zip(NODES, ["Nord", "Süd <script>alert(1)</script>", "NA", "Zwerg"], strict=True)
+)
+TOLD_LEVELS = ("scores", "histogram", "histogram", "metrics")
+
+
 @pytest.fixture(scope="session")
 def study_folder(write_study: Callable[..., Path]) -> Path:
     """Return a finished study: 40 hospitals, 6 models, 2 seeds."""
@@ -64,6 +80,37 @@ def write_study(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return write
 
 
+@pytest.fixture(scope="session")
+def nodes() -> list[int]:
+    """Return the nodes of the federation."""
+    return NODES
+
+
+@pytest.fixture(scope="session")
+def federation_folder(
+    write_federation: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a finished federation: 4 hospitals, one of them external, 3 rounds."""
+    return write_federation(tmp_path_factory.mktemp("runs") / "demo federation")
+
+
+@pytest.fixture(scope="session")
+def write_federation() -> Callable[..., Path]:
+    """Return a function that writes a federation; not ``asked``: its rounds alone."""
+
+    def write(
+        folder: Path, task: str = "classification", *, asked: bool = True
+    ) -> Path:
+        study = make_study(task=task, rounds=3, strategy="fedprox")
+        _write_rounds_of(folder, study)
+        if asked:
+            _write_lines(folder)
+            _write_test(folder, study)
+        return folder
+
+    return write
+
+
 def _write(
     folder: Path,
     seeds: int,
@@ -84,6 +131,11 @@ def _write(
     comparisons_table(predictions).to_csv(folder / "comparisons.csv", index=False)
     history.to_csv(folder / "history.csv", index=False)
     hospitals.to_csv(folder / "hospitals.csv", index=False)
+    _baseline(hospitals).to_csv(folder / "baseline.csv", index=False)
+    _left_out().to_csv(folder / "left_out.csv", index=False)
+    _traffic(hospitals, strategies, seeds, study.rounds).to_csv(
+        folder / "traffic.csv", index=False
+    )
     settings = {study.task: json.loads(study.to_json())}
     (folder / "study.json").write_text(json.dumps(settings))
     (folder / "provenance.json").write_text(json.dumps(PROVENANCE | provenance))
@@ -115,6 +167,77 @@ def _hospitals(n_external: int, n: int = 40) -> pd.DataFrame:
             "n_test": np.where(is_external, size * 2, size // 2),
         }
     )
+
+
+def _baseline(hospitals: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of each stage; of ten patients six are malignant, all are F."""
+    is_trainer = hospitals["role"] == "trainer"
+    images = {
+        "registered": hospitals["n_registered"] + 1,
+        "readable": hospitals["n_readable"],
+        "usable": hospitals["n_usable"],
+        "train": hospitals["n_train"],
+        "val": hospitals["n_val"],
+        "internal": hospitals["n_test"].where(is_trainer, 0),
+        "external": hospitals["n_test"].where(~is_trainer, 0),
+    }
+    cells = {
+        ("patients", "all"): 10, ("class", "benign"): 4, ("class", "malignant"): 6,
+        ("class", "unknown"): 0, ("sex", "F"): 10, ("sex", "M"): 0,
+        ("sex", "unknown"): 0, ("vendor", "GE Healthcare"): 7, ("vendor", "other"): 3,
+    }  # fmt: skip
+    rows = [
+        {
+            "task": "classification",
+            "stage": stage,
+            "characteristic": characteristic,
+            "cell": cell,
+            "n_hospitals": (n > 0).sum(),
+            "n_patients": n.sum() // 20 * tenths,
+            "percent": 10 * tenths if n.sum() else np.nan,
+            "n_images": n.sum() // 10 * tenths,
+            "age_q1": 37.0 if n.sum() and tenths else np.nan,
+            "age_median": 46.0 if n.sum() and tenths else np.nan,
+            "age_q3": 55.0 if n.sum() and tenths else np.nan,
+            "n_age": n.sum() // 20 * tenths,
+        }
+        for stage, n in images.items()
+        for (characteristic, cell), tenths in cells.items()
+        if stage != "registered" or cell == "all"
+    ]
+    return pd.DataFrame(rows)
+
+
+def _left_out() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "task": "classification",
+            "stage": ["readable", "usable"],
+            "reason": ["no box of the nodule", "the column malignant is empty"],
+            "n_images": [40, 3],
+        }
+    )
+
+
+def _traffic(
+    hospitals: pd.DataFrame, strategies: tuple[str, ...], seeds: int, rounds: int
+) -> pd.DataFrame:
+    """Return 2 MiB to each hospital and 1 MiB back in each training."""
+    rows = [
+        {
+            "task": "classification", "arm": "federated", "strategy": strategy,
+            "budget": "", "trained_on": "all", "fold": 0, "seed": seed,
+            "round": server_round, "step": step, "hospital": hospital,
+            "outcome": "answered", "sent_bytes": 2 * 2**20,
+            "received_bytes": 2**20 if step == "train" else 150, "seconds": 1.0,
+        }
+        for strategy in strategies
+        for seed in range(1, seeds + 1)
+        for server_round in range(rounds + 1)
+        for step in (("train", "evaluate") if server_round else ("evaluate",))
+        for hospital in hospitals["hospital"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _cases(hospitals: pd.DataFrame) -> pd.DataFrame:
@@ -175,3 +298,69 @@ def _history(
             "learning_rate": 1e-3,
         }
     )
+
+
+def _write_rounds_of(folder: Path, study: Study) -> None:
+    """Write what the round engine keeps of three rounds."""
+    history = [
+        {"round": k, "loss": 0.7 - 0.1 * k, "auc": 0.5 + 0.1 * k, "n_hospitals": 3 - k}
+        for k in range(4)
+    ]
+    saved = {
+        "last_round": 3,
+        "best_round": 2,
+        "history": history,
+        "study": json.loads(study.to_json()),
+    }
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "checkpoint" / "checkpoint.json").write_text(json.dumps(saved))
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    model = {"w": np.zeros(2, "f4")}
+    save_file(model, folder / "model.safetensors", {"thyroid_fl": "0.1.0"})
+
+
+def _write_lines(folder: Path) -> None:
+    """Write who took part and what went over the lines; node 1 fails in 1 and 3."""
+    counts = {"n-registered": 90, "n-readable": 80, "n-usable": 70, "n-used": 60}
+    told = RecordDict({"counts": ConfigRecord(counts)})
+    for k in (1, 2, 3):
+        used = [node for node in NODES[:3] if k == 2 or node != NODES[1]]
+        failed = {} if k == 2 else {NODES[1]: "no reply within 9 s"}
+        tally = Tally(used=used, told=dict.fromkeys([*used, NODES[3]], told))
+        add_round(folder, k, tally, failed, NAMES)
+    table = pd.read_csv(folder / "participation.csv")
+    traffic = table[["round", "node", "hospital"]].assign(step="train")
+    traffic.assign(sent_bytes=3 * 2**20, received_bytes=2**20, seconds=2.5).to_csv(
+        folder / "traffic.csv", index=False
+    )
+
+
+def _reply(number: int, task: str, level: str, n: int) -> RecordDict:
+    """Return what a hospital of n patients says."""
+    rng = np.random.default_rng(number)
+    labels = np.arange(n) % 2
+    cases = pd.DataFrame(
+        {
+            "malignant": labels,
+            "score": 1 / (1 + np.exp(-4 * rng.normal(labels - 0.5, 0.6))),
+            "dice": rng.beta(8, 3, n),
+            "iou": rng.beta(6, 4, n),
+        }
+    )
+    patients = pd.Series([f"secret-{k}" for k in range(n)], dtype="str")
+    told = told_of(TASKS[task], cases, patients, level)
+    place = {"level": LEVELS.index(level), "is-external": int(number == 2)}
+    return RecordDict({"results": MetricRecord(place | {"n-images": n} | told)})
+
+
+def _write_test(folder: Path, study: Study) -> None:
+    """Write the test results of hospitals with these levels."""
+    replies = {
+        node: _reply(k, study.task, level, n)
+        for k, (node, level, n) in enumerate(
+            zip(NODES, TOLD_LEVELS, (120, 80, 60, 8), strict=True)
+        )
+    }
+    results, left_out = read_results(study, replies)
+    assert left_out == {}
+    write_results(folder, study, results, {77: "auc is 7"}, NAMES)

@@ -1,113 +1,17 @@
 """The page of a real federation says what its folder holds, and what it lacks."""
 
-import json
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from safetensors.numpy import save_file
 
-from thyroid_fl.client.results import told_of
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.server.participation import add_round
 from thyroid_fl.server.report.federation import write_federation_report
-from thyroid_fl.server.result_replies import read_results
-from thyroid_fl.server.site_results import write_results
-from thyroid_fl.settings import make_study
-from thyroid_fl.site_results import LEVELS
-from thyroid_fl.strategies.replies import Tally
-from thyroid_fl.tasks import TASKS
-
-NODES = [2**62 + k for k in range(4)]
-NAMES = dict(
-    zip(NODES, ["Nord", "Süd <script>alert(1)</script>", "NA", "Zwerg"], strict=True)
-)
-HIDDEN = ("traffic.csv", "participation.csv", "test_results.csv", "site_results.csv")
-
-
-def study_of(task="classification"):
-    return make_study(task=task, rounds=3, strategy="fedprox")
-
-
-def write_study(folder, study):
-    """Write what the round engine keeps of three rounds."""
-    history = [
-        {"round": k, "loss": 0.7 - 0.1 * k, "auc": 0.5 + 0.1 * k, "n_hospitals": 3 - k}
-        for k in range(4)
-    ]
-    saved = {
-        "last_round": 3,
-        "best_round": 2,
-        "history": history,
-        "study": json.loads(study.to_json()),
-    }
-    (folder / "checkpoint").mkdir(parents=True)
-    (folder / "checkpoint" / "checkpoint.json").write_text(json.dumps(saved))
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
-    model = {"w": np.zeros(2, "f4")}
-    save_file(model, folder / "model.safetensors", {"thyroid_fl": "0.1.0"})
-
-
-def write_rounds(folder):
-    """Write who took part and what went over the lines; node 1 fails in 1 and 3."""
-    counts = {"n-registered": 90, "n-readable": 80, "n-usable": 70, "n-used": 60}
-    told = RecordDict({"counts": ConfigRecord(counts)})
-    for k in (1, 2, 3):
-        used = [node for node in NODES[:3] if k == 2 or node != NODES[1]]
-        failed = {} if k == 2 else {NODES[1]: "no reply within 9 s"}
-        tally = Tally(used=used, told=dict.fromkeys([*used, NODES[3]], told))
-        add_round(folder, k, tally, failed, NAMES)
-    table = pd.read_csv(folder / "participation.csv")
-    traffic = table[["round", "node", "hospital"]]
-    traffic.assign(sent_bytes=3 * 2**20, received_bytes=2**20).to_csv(
-        folder / "traffic.csv", index=False
-    )
-
-
-def reply(number, task, level, n):
-    """Return what a hospital of n patients says."""
-    rng = np.random.default_rng(number)
-    labels = np.arange(n) % 2
-    cases = pd.DataFrame(
-        {
-            "malignant": labels,
-            "score": 1 / (1 + np.exp(-4 * rng.normal(labels - 0.5, 0.6))),
-            "dice": rng.beta(8, 3, n),
-            "iou": rng.beta(6, 4, n),
-        }
-    )
-    patients = pd.Series([f"secret-{k}" for k in range(n)], dtype="str")
-    told = told_of(TASKS[task], cases, patients, level)
-    place = {"level": LEVELS.index(level), "is-external": int(number == 2)}
-    return RecordDict({"results": MetricRecord(place | {"n-images": n} | told)})
-
-
-def write_test(folder, study, levels=("scores", "histogram", "histogram", "metrics")):
-    """Write the test results of hospitals with these levels."""
-    replies = {
-        node: reply(k, study.task, level, n)
-        for k, (node, level, n) in enumerate(
-            zip(NODES, levels, (120, 80, 60, 8), strict=True)
-        )
-    }
-    results, left_out = read_results(study, replies)
-    assert left_out == {}
-    write_results(folder, study, results, {77: "auc is 7"}, NAMES)
-
-
-def write_all(folder, task="classification"):
-    study = study_of(task)
-    write_study(folder, study)
-    write_rounds(folder)
-    write_test(folder, study)
-    return folder
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_all(tmp_path_factory.mktemp("runs") / "demo federation")
+def folder(federation_folder):
+    return federation_folder
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +60,10 @@ def test_it_says_who_failed_when_and_why(page):
     assert "Süd <script>alert(1)</script> 1, 3no reply within 9 s" in page.text
 
 
-def test_every_hospital_is_named_by_its_name_which_stays_text(page, html):
+def test_every_hospital_is_named_by_its_name_which_stays_text(page, html, nodes):
     assert "Süd <script>alert(1)</script>" in page.text
     assert "<script>" not in html
-    assert str(NODES[0]) not in page.text
+    assert str(nodes[0]) not in page.text
     assert "Zwerg 030908070609.03.0" in page.text
 
 
@@ -179,15 +83,17 @@ def test_a_hospital_whose_test_failed_is_there_with_the_reason(page):
 
 
 def test_every_figure_is_beside_the_page_with_its_numbers(page, folder):
-    names = ("learning", "participation", "traffic", "results")
+    names = ("flow", "learning", "participation", "traffic", "results")
     assert page.tags["svg"] == page.tags["figure"] == len(names)
     for name in names:
         for ending in ("svg", "png", "csv"):
             assert (folder / "figures" / f"{name}.{ending}").exists()
 
 
-def test_a_folder_with_rounds_alone_says_what_is_absent(tmp_path, read_page):
-    write_study(tmp_path / "bare", study_of())
+def test_a_folder_with_rounds_alone_says_what_is_absent(
+    tmp_path, read_page, write_federation
+):
+    write_federation(tmp_path / "bare", asked=False)
     (tmp_path / "bare" / "model.safetensors").unlink()
     (tmp_path / "bare" / "history.csv").unlink()
 
@@ -201,19 +107,23 @@ def test_a_folder_with_rounds_alone_says_what_is_absent(tmp_path, read_page):
     assert "There is no model yet" in page.text
 
 
-def test_nodes_stand_in_for_names_and_reasons_that_are_not_told(tmp_path, read_page):
-    write_all(tmp_path / "run")
+def test_nodes_stand_in_for_names_and_reasons_that_are_not_told(
+    tmp_path, read_page, write_federation, nodes
+):
+    write_federation(tmp_path / "run")
     table = pd.read_csv(tmp_path / "run" / "participation.csv", dtype={"node": "str"})
     table = table.drop(columns=["hospital", "reason"])
     table.to_csv(tmp_path / "run" / "participation.csv", index=False)
 
     page = read_page(write_federation_report(tmp_path / "run").read_text("utf-8"))
 
-    assert f"{NODES[1]} 1, 3not known" in page.text
+    assert f"{nodes[1]} 1, 3not known" in page.text
 
 
-def test_segmentation_speaks_of_dice_and_exactness(tmp_path, read_page):
-    folder = write_all(tmp_path / "run", "segmentation")
+def test_segmentation_speaks_of_dice_and_exactness(
+    tmp_path, read_page, write_federation
+):
+    folder = write_federation(tmp_path / "run", "segmentation")
     history = pd.read_csv(folder / "history.csv").rename(columns={"auc": "dice"})
     history.to_csv(folder / "history.csv", index=False)
 
@@ -236,3 +146,27 @@ def test_a_folder_without_a_federation_is_an_error(tmp_path, text):
         write_federation_report(tmp_path)
 
     assert not (tmp_path / "report.html").exists()
+
+
+def test_gap_and_worst_hospital_are_those_of_the_tables_beside_the_page(page, folder):
+    gap = pd.read_csv(folder / "gap.csv").iloc[0]
+    worst = pd.read_csv(folder / "worst_hospitals.csv").iloc[0]
+
+    assert gap["target"] == "these hospitals"
+    difference = f"+{gap['difference']:.3f} (\u2212{-gap['low']:.3f} to "
+    assert difference in page.text
+    assert f"{worst['value']:.3f} ({worst['low']:.3f} to " in page.text
+
+
+def test_the_flow_has_what_the_hospitals_told(page):
+    for words in ("Left out as not readable", "360 images", "40 images", "280 images"):
+        assert words in page.text
+
+
+def test_without_a_test_the_gap_is_not_known(tmp_path, read_page, write_federation):
+    folder = write_federation(tmp_path / "bare", asked=False)
+
+    page = read_page(write_federation_report(folder).read_text("utf-8"))
+
+    assert "it needs results of both kinds of hospitals" in page.text
+    assert "No hospital has enough test patients" in page.text

@@ -13,6 +13,7 @@ from thyroid_fl.server.report.findings import headlines, read_run, summary_table
 
 FIGURES = (
     "roc_internal", "roc_external", "differences", "hospitals", "learning", "sizes",
+    "flow", "traffic",
 )  # fmt: skip
 
 
