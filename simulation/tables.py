@@ -9,6 +9,8 @@ import pandas as pd
 
 from thyroid_fl.client.site import Archive, open_archive
 from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.evaluation.further import further_tables
+from thyroid_fl.manifest import read_manifest
 from thyroid_fl.server.participation import FILE
 from thyroid_fl.simulation.arms import Training
 from thyroid_fl.simulation.grid import FIRST_NODE_ID
@@ -16,11 +18,11 @@ from thyroid_fl.simulation.workers import PREDICTIONS
 
 
 def write_tables(trainings: Sequence[Training], out: Path) -> None:
-    """Write predictions, history, participation, hospitals, results and comparisons.
+    """Write predictions, history, participation, hospitals, and all that is judged.
 
     Args:
         trainings: all of them complete, in ``out/trainings/``.
-        out: gets predictions.parquet and the five CSV files.
+        out: gets predictions.parquet, five CSV files, and those of `further_tables`.
     """
     folder = out / "trainings"
     studies = {training.study.task: training.study for training in reversed(trainings)}
@@ -37,13 +39,20 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
     federated = [training for training in trainings if training.arm == "federated"]
     taken_part = [_participation(training, folder) for training in federated]
     pd.concat(taken_part).to_csv(out / "participation.csv", index=False)
-    hospitals = [
-        hospitals_table(open_archive(study, study.data)).assign(task=task)
+    hospitals = {
+        task: hospitals_table(open_archive(study, study.data)).assign(task=task)
         for task, study in reversed(studies.items())
-    ]
-    pd.concat(hospitals).to_csv(out / "hospitals.csv", index=False)
+    }
+    pd.concat(hospitals.values()).to_csv(out / "hospitals.csv", index=False)
     results_table(scores).to_csv(out / "results.csv", index=False)
     comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
+    sizes = {
+        task: dict(zip(table["hospital"], table["n_train"], strict=True))
+        for task, table in hospitals.items()
+    }
+    cases = read_manifest(trainings[0].study.data)
+    for name, table in further_tables(scores, cases, sizes).items():
+        table.to_csv(out / f"{name}.csv", index=False)
 
 
 def _participation(training: Training, folder: Path) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import EVALUATIONS
+from thyroid_fl.evaluation.further import FURTHER_TABLES
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.report.words import (
     ARMS,
@@ -47,11 +48,24 @@ class Run:
     predictions: pd.DataFrame
     history: pd.DataFrame
     hospitals: pd.DataFrame
+    further: dict[str, pd.DataFrame]
+    """The tables of `thyroid_fl.evaluation.further` by name."""
 
     @property
     def study(self) -> Study:
         """The settings of the only task, or of the first."""
         return next(iter(self.studies.values()))
+
+    @property
+    def n_seeds(self) -> int:
+        """How often each model was trained, with different seeds."""
+        return int(self.history["seed"].nunique())
+
+    @property
+    def shows_p(self) -> bool:
+        """Whether P values of this one task know of the spread between trainings."""
+        is_measured = EVALUATIONS[self.study.task].measure is not None
+        return self.n_seeds > 1 and is_measured
 
     def by_task(self) -> Iterator["Run"]:
         """Yield the comparison of each task alone."""
@@ -59,7 +73,8 @@ class Run:
             names = "results", "comparisons", "predictions", "history", "hospitals"
             tables = {name: getattr(self, name) for name in names}
             own = {name: t[t["task"] == task] for name, t in tables.items()}
-            yield replace(self, studies={task: study}, **own)
+            further = {k: t[t["task"] == task] for k, t in self.further.items()}
+            yield replace(self, studies={task: study}, further=further, **own)
 
 
 def read_run(folder: Path) -> Run:
@@ -81,6 +96,9 @@ def read_run(folder: Path) -> Run:
             predictions=pd.read_parquet(folder / "predictions.parquet"),
             history=_read_csv(folder / "history.csv"),
             hospitals=_read_csv(folder / "hospitals.csv"),
+            further={
+                name: _read_csv(folder / f"{name}.csv") for name in FURTHER_TABLES
+            },
         )
     except FileNotFoundError as error:
         raise ConfigError(
@@ -106,12 +124,23 @@ def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
             "hospital",
             "unit",
             "metric",
+            "target",
+            "basis",
+            "column",
+            "group",
+            "against",
         ]
         if column in table
     ]
     n_means = (table[["fold", "seed"]].astype(str) == "mean").sum(axis=1)
     most = n_means.groupby([table[key] for key in keys]).transform("max")
     return table[n_means == most]
+
+
+def per_run_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return each run's row in the task's main metric, over all hospitals together."""
+    rows = main_metric_rows(results)
+    return rows[(rows["hospital"] == "all") & (rows["seed"] != "mean")]
 
 
 def main_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +151,11 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def primary_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the summary rows in the task's main metric and unit."""
-    rows = summary_rows(table)
+    return main_metric_rows(summary_rows(table))
+
+
+def main_metric_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the task's main metric and unit."""
     metrics = {task: judged.metric for task, judged in EVALUATIONS.items()}
     units = {task: judged.unit for task, judged in EVALUATIONS.items()}
     is_main = rows["metric"] == rows["task"].map(metrics)
@@ -253,7 +286,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Return a table with texts as they stand: hospital ``007`` and ``NA`` included."""
     texts = {
         "task", *MODEL_COLUMNS, "comparison", "hospital", "test_set", "unit", "metric",
-        "method", "fold", "seed", "region", "vendor", "role",
+        "method", "fold", "seed", "region", "vendor", "role", "target", "basis",
+        "column", "group", "against", "verdict",
     }  # fmt: skip
     columns = pd.read_csv(path, nrows=0).columns
     return pd.read_csv(

@@ -13,6 +13,10 @@ METRICS = {
     "auc_hospital_mean": "Mean AUC over hospitals",
     "auc_new_hospital": "AUC in another such hospital",
     "auc_other_hospitals": "AUC, small hospitals",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Intercept",
+    "calibration_in_the_large": "Calibration in the large",
+    "brier": "Brier score",
     "dice": "Dice",
     "iou": "IoU",
     "best_box_iou": "IoU of the best-scored box",
@@ -115,6 +119,17 @@ def interval(value: float, low: float, high: float, sign: bool = False) -> str:
         return number(value, sign=sign)
     limits = f"{number(low, sign=sign)} to {number(high, sign=sign)}"
     return f"{number(value, sign=sign)} ({limits})"
+
+
+def p_text(p_value: float, is_shown: bool) -> str:
+    """Return a P value; a dash where it is undefined or must not be shown.
+
+    >>> p_text(0.0003, True), p_text(0.034, True), p_text(0.0003, False)
+    ('< 0.001', '0.034', '\u2013')
+    """
+    if is_shown and p_value < 0.001:
+        return "< 0.001"
+    return number(p_value if is_shown else float("nan"))
 
 
 def verdict(low: float, high: float) -> str:

@@ -18,6 +18,7 @@ from thyroid_fl.evaluation.rows import (
     Row,
     absent_rows,
     as_table,
+    told_trainings,
 )
 from thyroid_fl.evaluation.side_by_side import Measure
 
@@ -101,7 +102,9 @@ def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Federated minus single, federated minus pooled, and one strategy minus another that
     comes earlier in the predictions, in the task's metric, on the test images that both
-    models have scored. ``trained_on`` is that of the second model.
+    models have scored. ``trained_on`` is that of the second model. P and interval of
+    one run hold for these very models, as its ``method`` says: another training would
+    give others.
 
     Raises:
         ConfigError: a column is missing, or a value is out of range.
@@ -111,4 +114,4 @@ def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
         for task, of_task in by_task(predictions)
         for row in EVALUATIONS[task].comparisons(of_task)
     ]
-    return as_table(rows, COMPARISON_COLUMNS)
+    return told_trainings(as_table(rows, COMPARISON_COLUMNS))

@@ -1,0 +1,97 @@
+"""How much the models change when they are trained again, on a comparison's page."""
+
+import pandas as pd
+
+from thyroid_fl.evaluation import EVALUATIONS
+from thyroid_fl.server.report.charts import (
+    Chart,
+    colour,
+    dress_forest,
+    in_house_style,
+    models,
+    of_model,
+    panels,
+)
+from thyroid_fl.server.report.findings import Run, each, per_run_rows
+from thyroid_fl.server.report.section import Section, with_model_names
+from thyroid_fl.server.report.words import METRICS, number
+
+_MODEL = ["arm", "strategy", "budget", "trained_on", "test_set", "metric"]
+_ONE_SEED = (
+    "Each model was trained once: the intervals hold for other patients, not for "
+    "another training, so no P value is shown. Train again with --seeds 3."
+)
+_NO_SPREAD = (
+    "The intervals of {} know nothing of the spread between trainings, so no P value "
+    "is shown: look at the single trainings beside them."
+)
+
+
+def seeds_section(run: Run) -> Section:
+    """Return the spread over trainings; without several seeds only what is missing."""
+    sentences = seed_sentences(run)
+    if run.n_seeds < 2:
+        return Section(sentences)
+    spread = spread_table(run.results)
+    figure = seeds_figure(run.results)
+    return Section(sentences, {"spread": _in_words(spread)}, (figure,))
+
+
+def seed_sentences(run: Run) -> tuple[str, ...]:
+    """Return why no P value is shown, where none is."""
+    if run.shows_p:
+        return ()
+    if run.n_seeds < 2:
+        return (_ONE_SEED,)
+    return (_NO_SPREAD.format(METRICS[EVALUATIONS[run.study.task].metric]),)
+
+
+def spread_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, SD and range over the trainings of each model and test set.
+
+    In the main metric over all hospitals. With folds, of each seed's mean over folds:
+    what another fold changes is patients, not training. SD with n - 1; NaN for one.
+    """
+    seeds = _by_seed(results).groupby(_MODEL, sort=False)["value"]
+    return seeds.agg(["count", "mean", "std", "min", "max"]).reset_index()
+
+
+@in_house_style
+def seeds_figure(results: pd.DataFrame) -> Chart:
+    """Return every training of every model, a dot each, in the main metric."""
+    rows = with_model_names(_by_seed(results))
+    metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
+    rows = rows.assign(label=rows["model"] + ", " + rows["test_set"])
+    height = {name: i for i, name in enumerate(dict.fromkeys(rows["label"]))}
+    figure, (axis,) = panels(1, height_in=1.2 + 0.28 * len(height))
+    for model in models(rows):
+        part = of_model(rows, model)
+        at = part["label"].map(height)
+        axis.plot(part["value"], at, "o", color=colour(model), alpha=0.7, markersize=5)
+    dress_forest(axis, height, f"{metric}, one dot a training")
+    return Chart("seeds", figure, rows)
+
+
+def _by_seed(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one value a model, test set and seed."""
+    rows = per_run_rows(results)
+    grouped = rows.groupby([*_MODEL, "seed"], sort=False, as_index=False)
+    return grouped[["value"]].mean()
+
+
+def _in_words(spread: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "Model": row.model,
+                "Test set": row.test_set,
+                "Trainings": str(row.count_),
+                f"Mean {METRICS[row.metric]}": number(row.mean),
+                "SD": number(row.std),
+                "Range": f"{number(row.min)} to {number(row.max)}",
+            }
+            for row in each(
+                with_model_names(spread.rename(columns={"count": "count_"}))
+            )
+        ]
+    )
