@@ -16,11 +16,15 @@ from thyroid_fl.server.report.charts import (
 )
 from thyroid_fl.server.report.findings import Run, each
 from thyroid_fl.server.report.section import Section, joint_rows, with_model_names
-from thyroid_fl.server.report.words import METRICS, TEST_SETS, interval, number
+from thyroid_fl.server.report.words import TEST_SETS, interval, number
 
-SHOWN = (
-    "calibration_slope", "calibration_intercept", "calibration_in_the_large", "brier",
-)  # fmt: skip
+SHOWN = {
+    "calibration_slope": "Slope",
+    "calibration_intercept": "Intercept",
+    "calibration_in_the_large": "In the large",
+    "brier": "Brier score",
+}
+"""As the table names them; 95% intervals."""
 _LIMITS = ("predicted", "observed", "low", "high")
 _BENEFITS = ("net_benefit", "low", "high", "treat_all")
 
@@ -116,7 +120,6 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     for row in each(with_model_names(rows[rows["metric"].isin(SHOWN)])):
         empty = {"Model": row.model, "Test set": row.test_set}
         line_ = lines.setdefault((row.model, row.test_set), empty)
-        text = interval(row.value, row.low, row.high)
-        line_[f"{METRICS[row.metric]} (95% CI)"] = text
         line_["Patients"] = f"{row.n:,.0f}"
+        line_[SHOWN[row.metric]] = interval(row.value, row.low, row.high, digits=2)
     return pd.DataFrame(list(lines.values()))

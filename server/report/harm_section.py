@@ -65,9 +65,10 @@ def harm_sentences(run: Run) -> tuple[str, ...]:
         others = [f"{name}: {n}" for name, n in n_of.items() if name != "harmed"]
         several = rows["strategy"].nunique() > 1
         federated = f" ({STRATEGIES.get(str(strategy), strategy)})" if several else ""
+        plural = "s" if len(group) > 1 else ""
         sentences.append(
             f"Harm check, federated{federated} minus the hospital's own model "
-            f"({budget}): harmed: {len(harmed)} of {len(group)} hospitals{names}"
+            f"({budget}): harmed: {len(harmed)} of {len(group)} hospital{plural}{names}"
             + "".join(f"; {text}" for text in others)
             + "."
         )
@@ -84,19 +85,21 @@ def harm_figure(harm: pd.DataFrame) -> Chart:
     several = rows["strategy"].nunique() > 1
     rows = rows.assign(label=list(_labels(rows, several)))
     metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
-    height = {name: i for i, name in enumerate(rows["label"])}
-    figure, (axis,) = panels(1, height_in=1.6 + 0.28 * len(height))
+    rows = rows.assign(height=range(len(rows)))
+    figure, (axis,) = panels(1, height_in=1.6 + 0.28 * len(rows))
     axis.axvline(0, color="black", linewidth=0.8)
     for name, (shade, marker) in VERDICTS.items():
         part = rows[rows["verdict"] == name]
         if not part.empty:
             whiskers(
-                axis, part["difference"], part, part["label"].map(height),
+                axis, part["difference"], part, part["height"],
                 color=shade, marker=marker, markersize=5, label=f"{name} ({len(part)})",
             )  # fmt: skip
     direction = "\u2190 harmed  |  helped \u2192"
-    dress_forest(axis, height, f"Federated minus own, {metric} (95% CI)\n{direction}")
-    return Chart("harm", figure, rows)
+    dress_forest(
+        axis, rows["label"], f"Federated minus own, {metric} (95% CI)\n{direction}"
+    )
+    return Chart("harm", figure, rows.drop(columns=["label", "height"]))
 
 
 def _by_patient(table: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +148,7 @@ def _endpoints_table(rows: pd.DataFrame) -> pd.DataFrame:
                 ),
                 "Verdict": row.verdict,
             }
-            for row in each(rows)
+            for row in each(rows[rows["n"] > 1])
         ]
     )
 

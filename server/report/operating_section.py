@@ -11,16 +11,17 @@ from thyroid_fl.server.report.charts import (
 )
 from thyroid_fl.server.report.findings import Run, each
 from thyroid_fl.server.report.section import Section, joint_rows, with_model_names
-from thyroid_fl.server.report.words import interval, number
+from thyroid_fl.server.report.words import TEST_SETS, interval, number
 
 _REOPTIMISED = "test, re-optimised"
 _BASES = {
     "validation, Wilson": "validation; Wilson",
-    "validation, clustered": "validation; clustered by patient",
-    _REOPTIMISED: "test patients themselves: optimistic, for comparison with the paper",
+    "validation, clustered": "validation; clustered",
+    _REOPTIMISED: "test set; optimistic*",
 }
 _RATES = {"sensitivity": ("#D55E00", "o", -0.14), "specificity": ("#0072B2", "s", 0.14)}
 """Colour, marker and shift of each."""
+_COUNTED = {"sensitivity": "n, malignant", "specificity": "n, benign"}
 
 
 def operating_section(run: Run) -> Section:
@@ -67,26 +68,22 @@ def _one_row_each(points: pd.DataFrame) -> pd.DataFrame:
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
     lines: dict[tuple[str, ...], dict[str, str]] = {}
-    order = [*_BASES]
-    rows = rows.sort_values(
-        ["model", "test_set", "unit", "basis"],
-        ascending=[True, False, False, True],
-        key=lambda c: c.map(order.index) if c.name == "basis" else c,
-        kind="stable",
-    )
     for row in each(rows):
         key = (row.model, row.test_set, row.unit, row.basis)
         empty = {
             "Model": row.model,
-            "Test set": row.test_set,
-            "Unit": row.unit,
+            "Tested on": f"{row.test_set} {row.unit}s",
             "Threshold from; interval": _BASES[row.basis],
             "Threshold": number(row.threshold),
         }
         line = lines.setdefault(key, empty)
         text = interval(row.value, row.low, row.high)
         line[f"{row.metric.capitalize()} (95% CI)"] = text
-        line["n, malignant" if row.metric == "sensitivity" else "n, benign"] = str(
-            row.n
-        )
-    return pd.DataFrame(list(lines.values()))
+        line[_COUNTED[row.metric]] = f"{row.n:,.0f}"
+    return pd.DataFrame([lines[key] for key in sorted(lines, key=_place)])
+
+
+def _place(key: tuple[str, ...]) -> tuple[int, bool, str, int]:
+    """Return where a line stands: rows that are to be compared below each other."""
+    model, test_set, unit, basis = key
+    return TEST_SETS.index(test_set), unit == "image", model, list(_BASES).index(basis)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from thyroid_fl.server.report.charts import Chart
 from thyroid_fl.server.report.findings import each, summary_rows
-from thyroid_fl.server.report.words import model_name
+from thyroid_fl.server.report.words import TEST_SETS, model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,19 @@ class Section:
 
 
 def joint_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary rows of federated and pooled models.
+    """Return the summary rows of federated and pooled models, internal ones first.
 
     A single hospital's model was not trained in the other "internal" hospitals, so the
     words internal and external do not fit it.
     """
     rows = summary_rows(table)
-    return rows[rows["arm"] != "single"]
+    rows = rows[rows["arm"] != "single"]
+    if "test_set" not in rows:
+        return rows
+    in_order = {name: i for i, name in enumerate(TEST_SETS)}
+    return rows.sort_values(
+        "test_set", key=lambda names: names.map(in_order), kind="stable"
+    )
 
 
 def with_model_names(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """How much the models change when they are trained again, on a comparison's page."""
 
+import numpy as np
 import pandas as pd
 
 from thyroid_fl.evaluation import EVALUATIONS
 from thyroid_fl.server.report.charts import (
+    GREY,
     Chart,
     colour,
     dress_forest,
@@ -11,10 +13,11 @@ from thyroid_fl.server.report.charts import (
     models,
     of_model,
     panels,
+    short,
 )
 from thyroid_fl.server.report.findings import Run, each, per_run_rows
 from thyroid_fl.server.report.section import Section, with_model_names
-from thyroid_fl.server.report.words import METRICS, number
+from thyroid_fl.server.report.words import METRICS, model_name, number
 
 _MODEL = ["arm", "strategy", "budget", "trained_on", "test_set", "metric"]
 _ONE_SEED = (
@@ -58,17 +61,25 @@ def spread_table(results: pd.DataFrame) -> pd.DataFrame:
 
 @in_house_style
 def seeds_figure(results: pd.DataFrame) -> Chart:
-    """Return every training of every model, a dot each, in the main metric."""
-    rows = with_model_names(_by_seed(results))
+    """Return every training of every model, a mark each, in the main metric."""
+    rows = _by_seed(results)
     metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
-    rows = rows.assign(label=rows["model"] + ", " + rows["test_set"])
-    height = {name: i for i, name in enumerate(dict.fromkeys(rows["label"]))}
-    figure, (axis,) = panels(1, height_in=1.2 + 0.28 * len(height))
-    for model in models(rows):
-        part = of_model(rows, model)
-        at = part["label"].map(height)
-        axis.plot(part["value"], at, "o", color=colour(model), alpha=0.7, markersize=5)
-    dress_forest(axis, height, f"{metric}, one dot a training")
+    drawn, tested = models(rows), list(rows["test_set"].unique())
+    figure, (axis,) = panels(1, height_in=1.4 + 0.3 * len(drawn))
+    for test_set in tested:
+        marker, shift = ("D", -0.15) if test_set == "internal" else ("o", 0.15)
+        for height, model in enumerate(drawn):
+            part = of_model(rows[rows["test_set"] == test_set], model)
+            axis.plot(
+                part["value"], np.full(len(part), height + shift), marker, alpha=0.7,
+                color=colour(model), markersize=4.5,
+            )  # fmt: skip
+        axis.plot([], [], marker, color=GREY, label=f"{test_set.capitalize()} test")
+    names = [
+        model_name(*model._replace(trained_on=short(model.trained_on)))
+        for model in drawn
+    ]
+    dress_forest(axis, names, f"{metric}, one mark a training")
     return Chart("seeds", figure, rows)
 
 

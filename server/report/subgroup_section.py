@@ -34,7 +34,7 @@ def subgroup_figure(subgroups: pd.DataFrame) -> Chart:
     metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
     names = rows["column"] + " " + rows["group"] + ", " + rows["test_set"]
     rows = rows.assign(label=names)
-    height = {name: i for i, name in enumerate(sorted(set(names)))}
+    height = {name: i for i, name in enumerate(dict.fromkeys(names))}
     figure, (axis,) = panels(1, height_in=1.5 + 0.36 * len(height))
     drawn = models(rows)
     for i, model in enumerate(drawn):

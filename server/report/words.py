@@ -13,10 +13,6 @@ METRICS = {
     "auc_hospital_mean": "Mean AUC over hospitals",
     "auc_new_hospital": "AUC in another such hospital",
     "auc_other_hospitals": "AUC, small hospitals",
-    "calibration_slope": "Calibration slope",
-    "calibration_intercept": "Intercept",
-    "calibration_in_the_large": "Calibration in the large",
-    "brier": "Brier score",
     "dice": "Dice",
     "iou": "IoU",
     "best_box_iou": "IoU of the best-scored box",
@@ -113,12 +109,14 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
 
 
-def interval(value: float, low: float, high: float, sign: bool = False) -> str:
-    """Return a number with its interval: ``0.86 (0.83 to 0.89)``, three decimals."""
+def interval(
+    value: float, low: float, high: float, sign: bool = False, digits: int = 3
+) -> str:
+    """Return a number with its interval: ``0.861 (0.832 to 0.889)``."""
+    text = number(value, digits, sign)
     if pd.isna(value) or pd.isna(low):
-        return number(value, sign=sign)
-    limits = f"{number(low, sign=sign)} to {number(high, sign=sign)}"
-    return f"{number(value, sign=sign)} ({limits})"
+        return text
+    return f"{text} ({number(low, digits, sign)} to {number(high, digits, sign)})"
 
 
 def p_text(p_value: float, is_shown: bool) -> str:
