@@ -165,10 +165,14 @@ def _further_metrics(run: Run) -> Iterator[tuple[str, float, int]]:
             metric = f"{row.metric} per {row.unit}/{row.test_set}/{_model(row)}"
             yield from _limits(metric, row.value, row)
     verdicts = ["task", "strategy", "budget", "unit", "verdict"]
-    for key, n_hospitals in rows["harm"].groupby(verdicts).size().items():
-        task, strategy, budget, unit, verdict = map(str, key)
-        name = f"hospitals {verdict} per {unit}/{task}/{strategy} minus own {budget}"
-        yield name, float(n_hospitals), 0
+    for row in each(
+        rows["harm"]
+        .groupby(verdicts, as_index=False)
+        .agg(n_hospitals=("hospital", "size"))
+    ):
+        models = f"{row.strategy} minus own {row.budget}"
+        name = f"hospitals {row.verdict} per {row.unit}/{row.task}/{models}"
+        yield name, float(row.n_hospitals), 0
     for row in each(rows["harm_summary"]):
         name = f"{row.hospital}/{row.strategy} minus own {row.budget}"
         metric = f"harm in {row.metric} per {row.unit}/{name}"

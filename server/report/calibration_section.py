@@ -69,7 +69,7 @@ def calibration_figure(
     axis.set_title(f"{test_set.capitalize()} test patients")
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.set(xlabel="Probability said", ylabel="Share malignant")
-    axis.legend(loc="upper left", fontsize=7.5)
+    figure.legend(loc="outside upper left")
     return Chart(f"calibration_{test_set}", figure, table)
 
 
