@@ -96,9 +96,7 @@ def harm_figure(harm: pd.DataFrame) -> Chart:
                 color=shade, marker=marker, markersize=5, label=f"{name} ({len(part)})",
             )  # fmt: skip
     direction = "\u2190 harmed  |  helped \u2192"
-    dress_forest(
-        axis, rows["label"], f"Federated minus own, {metric} (95% CI)\n{direction}"
-    )
+    dress_forest(axis, rows["label"], f"Difference in {metric} (95% CI)\n{direction}")
     return Chart("harm", figure, rows.drop(columns=["label", "height"]))
 
 

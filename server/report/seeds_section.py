@@ -17,7 +17,12 @@ from thyroid_fl.server.report.charts import (
 )
 from thyroid_fl.server.report.findings import Run, each, per_run_rows
 from thyroid_fl.server.report.section import Section, with_model_names
-from thyroid_fl.server.report.words import METRICS, model_name, number
+from thyroid_fl.server.report.words import (
+    METRICS,
+    TEST_SETS,
+    model_name,
+    number,
+)
 
 _MODEL = ["arm", "strategy", "budget", "trained_on", "test_set", "metric"]
 _ONE_SEED = (
@@ -64,7 +69,8 @@ def seeds_figure(results: pd.DataFrame) -> Chart:
     """Return every training of every model, a mark each, in the main metric."""
     rows = _by_seed(results)
     metric = ", ".join(METRICS[name] for name in rows["metric"].unique())
-    drawn, tested = models(rows), list(rows["test_set"].unique())
+    drawn = models(rows)
+    tested = [name for name in TEST_SETS if name in set(rows["test_set"])]
     figure, (axis,) = panels(1, height_in=1.4 + 0.3 * len(drawn))
     for test_set in tested:
         marker, shift = ("D", -0.15) if test_set == "internal" else ("o", 0.15)
@@ -91,18 +97,17 @@ def _by_seed(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_words(spread: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "Model": row.model,
-                "Test set": row.test_set,
-                "Trainings": str(row.count_),
-                f"Mean {METRICS[row.metric]}": number(row.mean),
-                "SD": number(row.std),
-                "Range": f"{number(row.min)} to {number(row.max)}",
-            }
-            for row in each(
-                with_model_names(spread.rename(columns={"count": "count_"}))
+    """Return one row per model, the test sets side by side, internal first."""
+    lines: dict[str, dict[str, str]] = {}
+    named = with_model_names(spread.rename(columns={"count": "n"}))
+    tested = [name for name in TEST_SETS if name in set(named["test_set"])]
+    for test_set in tested:
+        for row in each(named[named["test_set"] == test_set]):
+            line = lines.setdefault(row.model, {"Model": row.model})
+            line["Trainings"] = str(row.n)
+            line[f"{test_set.capitalize()} mean {METRICS[row.metric]}"] = number(
+                row.mean
             )
-        ]
-    )
+            line[f"SD ({test_set})"] = number(row.std)
+            line[f"Range ({test_set})"] = f"{number(row.min)} to {number(row.max)}"
+    return pd.DataFrame(list(lines.values())).fillna("\u2013")
