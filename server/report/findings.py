@@ -1,8 +1,8 @@
-"""What a finished comparison says: its tables and its sentences.
+"""What a finished comparison says: its tables.
 
 A run folder holds one row per model, test set and metric (`Run`); where several seeds
 or folds were run, rows of seed or fold ``mean`` sum them up, and only those are shown.
-The terminal and the report print the same sentences and the same table.
+The terminal and the report print the same table.
 """
 
 import json
@@ -20,19 +20,12 @@ from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.report.words import (
     ARMS,
     METRICS,
-    STRATEGIES,
     TASKS,
     TEST_SETS,
     interval,
     model_name,
-    verdict,
 )
 from thyroid_fl.settings import Study
-
-_TEST_SET_WORDS = {
-    "internal": "On new patients of the hospitals that trained (internal)",
-    "external": "On hospitals that took no part in training (external)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,59 +166,6 @@ def measures(results: pd.DataFrame) -> pd.DataFrame:
     grouped = rows[rows["hospital"] == "all"].groupby(keys, sort=False, as_index=False)
     # An undefined run makes the mean undefined: skipping it would hide it.
     return grouped[["value", "low", "high"]].mean(skipna=False)
-
-
-def headlines(comparisons: pd.DataFrame) -> list[str]:
-    """Return what the comparison shows and does not show, one sentence each.
-
-    The single hospital named is the one that did best on that very test set: chosen
-    in hindsight, in its favour. Only ``tuned`` ones count where there are any.
-
-    Args:
-        comparisons: the rows of one task in the table ``comparisons.csv``.
-    """
-    rows = main_rows(comparisons)
-    strategies = list(dict.fromkeys(rows["strategy"]))
-    sentences = []
-    for test_set in reversed(TEST_SETS):
-        of_set = rows[rows["test_set"] == test_set]
-        if of_set.empty and test_set == "external":
-            sentences.append(
-                "No hospital was kept out of training: nothing here speaks for a "
-                "hospital outside the federation."
-            )
-        for strategy in strategies:
-            found = _against(of_set[of_set["strategy"] == strategy])
-            name = STRATEGIES.get(strategy, strategy) if len(strategies) > 1 else ""
-            sentences += [_sentence(test_set, name, row) for row in found]
-    return sentences
-
-
-def _against(rows: pd.DataFrame) -> Iterator[Any]:
-    """Yield the hardest single opponent and the pooled model, where there are any."""
-    for kind in ("single (tuned)", "single (matched)"):
-        single = rows[rows["comparison"] == f"federated - {kind}"]
-        if not single.empty:
-            yield next(each(single.sort_values("difference")))
-            break
-    yield from each(rows[rows["comparison"] == "federated - pooled"])
-
-
-def _sentence(test_set: str, strategy: str, row: Any) -> str:
-    federated = f"federated ({strategy})" if strategy else "federated"
-    other = "pooled"
-    if "single" in row.comparison:
-        budget = row.comparison.partition("(")[2].removesuffix(")")
-        other = f"the best single hospital ({row.trained_on}, {budget})"
-    shows = verdict(row.low, row.high)
-    if shows == "federated better" and "matched" in row.comparison:
-        shows += " than at its own few steps, which is no claim of superiority"
-    difference = interval(row.difference, row.low, row.high, sign=True)
-    difference = difference.replace("(", "(95% CI ")
-    return (
-        f"{_TEST_SET_WORDS[test_set]}, {federated} minus {other}: "
-        f"{METRICS[row.metric]} {difference}: {shows}."
-    )
 
 
 def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def harm_sentences(run: Run) -> tuple[str, ...]:
         n_of = group["verdict"].value_counts()
         harmed = group.loc[group["verdict"] == "harmed", "hospital"]
         names = f" ({', '.join(harmed)})" if len(harmed) else ""
-        others = [f"{name}: {n}" for name, n in n_of.items() if name != "harmed"]
+        others = [f"{k}: {n_of[k]}" for k in VERDICTS if k in n_of and k != "harmed"]
         several = rows["strategy"].nunique() > 1
         federated = f" ({STRATEGIES.get(str(strategy), strategy)})" if several else ""
         plural = "s" if len(group) > 1 else ""
