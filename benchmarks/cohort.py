@@ -78,7 +78,8 @@ def main() -> None:
     print(
         f"{options.seeds} seeds: on external hospitals federated {says} the best tuned "
         f"single hospital ({best}): {row.difference:+.3f} "
-        f"({row.low:+.3f} to {row.high:+.3f}), p = {row.p_value:.4f}"
+        f"({row.low:+.3f} to {row.high:+.3f})"
+        + (f", p = {row.p_value:.4f}" if options.seeds > 1 else "")
     )
 
 

@@ -10,12 +10,14 @@ import os
 import re
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from thyroid_fl.evaluation.further import FURTHER_TABLES
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS, RUN_COLUMNS
 from thyroid_fl.server.report.findings import (
     Run,
@@ -23,6 +25,7 @@ from thyroid_fl.server.report.findings import (
     main_rows,
     measures,
     read_run,
+    summary_rows,
 )
 from thyroid_fl.server.report.words import (
     model_name,
@@ -37,6 +40,7 @@ ARTIFACTS = (
     "report.html", "results.csv", "comparisons.csv", "history.csv", "hospitals.csv",
     "participation.csv", "baseline.csv", "left_out.csv", "traffic.csv",
     "checklist.csv", "heat_maps.csv", "study.json", "provenance.json", "figures",
+    *(f"{name}.csv" for name in FURTHER_TABLES),
 )  # fmt: skip
 _PER_ROUND = (
     "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",
@@ -141,15 +145,58 @@ def _final_metrics(run: Run) -> list[tuple[str, float, int]]:
     """Return value, low and high of what is known over all hospitals together."""
     metrics = []
     for row in each(measures(run.results)):
-        name = model_name(row.arm, row.strategy, row.budget, row.trained_on)
-        metric = f"{row.metric} per {row.unit}/{row.test_set}/{name}"
+        metric = f"{row.metric} per {row.unit}/{row.test_set}/{_model(row)}"
         metrics += _limits(metric, row.value, row)
     for row in each(main_rows(run.comparisons)):
         name = f"{row.strategy} minus {opponent(row.comparison, row.trained_on)}"
         metrics += _limits(
             f"difference in {row.metric}/{row.test_set}/{name}", row.difference, row
         )
-    return metrics
+    return metrics + list(_further_metrics(run))
+
+
+def _further_metrics(run: Run) -> Iterator[tuple[str, float, int]]:
+    """Yield gap, worst hospitals, harm, operating points, calibration, subgroups."""
+    rows = {name: summary_rows(table) for name, table in run.further.items()}
+    for row in each(rows["gap"]):
+        name = f"gap in {row.metric} per {row.unit}/{row.target}/{_model(row)}"
+        yield from _limits(name, row.difference, row)
+    for name in ("worst", "calibration"):
+        for row in each(rows[name]):
+            metric = f"{row.metric} per {row.unit}/{row.test_set}/{_model(row)}"
+            yield from _limits(metric, row.value, row)
+    verdicts = ["task", "strategy", "budget", "unit", "verdict"]
+    for row in each(
+        rows["harm"]
+        .groupby(verdicts, as_index=False)
+        .agg(n_hospitals=("hospital", "size"))
+    ):
+        models = f"{row.strategy} minus own {row.budget}"
+        name = f"hospitals {row.verdict} per {row.unit}/{row.task}/{models}"
+        yield name, float(row.n_hospitals), 0
+    for row in each(rows["harm_summary"]):
+        name = f"{row.hospital}/{row.strategy} minus own {row.budget}"
+        metric = f"harm in {row.metric} per {row.unit}/{name}"
+        yield from _limits(metric, row.difference, row)
+    points = rows["operating_points"]
+    keys = ["test_set", "unit", "metric", "basis", *MODEL_COLUMNS]
+    limits = ["value", "low", "high"]
+    for row in each(points.groupby(keys, as_index=False)[limits].mean()):
+        metric = f"{row.metric} per {row.unit}/{row.test_set}/{row.basis}/{_model(row)}"
+        yield from _limits(metric, row.value, row)
+    for row in each(rows["subgroups"]):
+        group = f"{row.column} {_in_letters(row.group)}"
+        group += f" minus {_in_letters(row.against)}" if row.against else ""
+        metric = f"{row.metric} per {row.unit}/{row.test_set}/{group}/{_model(row)}"
+        yield from _limits(metric, row.value, row)
+
+
+def _in_letters(group: str) -> str:
+    return group.replace("<", "below").replace(">=", "from")
+
+
+def _model(row: Any) -> str:
+    return model_name(row.arm, row.strategy, row.budget, row.trained_on)
 
 
 def _limits(name: str, value: float, row: Any) -> list[tuple[str, float, int]]:

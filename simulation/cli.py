@@ -83,7 +83,6 @@ def compare(
     """
     with error_edge(debug=debug):
         # Imported here: --help answers at once, without torch.
-        from thyroid_fl.server.report.findings import headlines
         from thyroid_fl.settings import parse_setting, read_settings
         from thyroid_fl.simulation import compare as comparison
 
@@ -113,7 +112,7 @@ def compare(
             if len(done.tables) > 1:
                 console.print(f"\n{name.capitalize()}", style="bold")
             _print_table(console, table)
-            for line in headlines(done.comparisons.query("task == @name")):
+            for line in done.conclusions[name]:
                 console.print(line)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
         console.print(f"MLflow: {done.mlflow_command}", soft_wrap=True)

@@ -18,6 +18,7 @@ import pandas as pd
 from thyroid_fl.client.site import open_archive
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.report.comparison import write_report
+from thyroid_fl.server.report.conclusions import conclusions
 from thyroid_fl.server.report.findings import read_run, summary_table
 from thyroid_fl.server.tracking import log_to_mlflow
 from thyroid_fl.settings import Study, make_study
@@ -52,6 +53,7 @@ class Comparison:
             test cases, with intervals.
         results: every estimate (results.csv).
         comparisons: federated minus single and minus pooled (comparisons.csv).
+        conclusions: what each task's tables show and do not show, in sentences.
         mlflow_command: the command that opens the runs in MLflow.
     """
 
@@ -59,6 +61,7 @@ class Comparison:
     tables: dict[str, pd.DataFrame]
     results: pd.DataFrame
     comparisons: pd.DataFrame
+    conclusions: dict[str, list[str]]
     mlflow_command: str
 
     @property
@@ -193,6 +196,7 @@ def open_comparison(folder: str | Path, mlflow_command: str = "") -> Comparison:
         },
         results=run.results,
         comparisons=run.comparisons,
+        conclusions={part.study.task: conclusions(part) for part in run.by_task()},
         mlflow_command=mlflow_command,
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from thyroid_fl.client.site import Archive, open_archive
 from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.evaluation.further import further_tables
 from thyroid_fl.manifest import read_manifest
 from thyroid_fl.server.participation import FILE, TRAFFIC
 from thyroid_fl.settings import Study
@@ -23,7 +24,8 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
 
     Args:
         trainings: all of them complete, in ``out/trainings/``.
-        out: gets predictions.parquet and the eight CSV files.
+        out: gets predictions.parquet, eight CSV files, and those of
+            `further_tables`.
     """
     folder = out / "trainings"
     studies = {training.study.task: training.study for training in reversed(trainings)}
@@ -41,10 +43,18 @@ def write_tables(trainings: Sequence[Training], out: Path) -> None:
     for name in (FILE, TRAFFIC):
         told = [_by_hospital(training, folder, name) for training in federated]
         pd.concat(told).to_csv(out / name, index=False)
-    for name, table in _data_tables(list(reversed(studies.values()))).items():
+    of_data = _data_tables(list(reversed(studies.values())))
+    for name, table in of_data.items():
         table.to_csv(out / f"{name}.csv", index=False)
     results_table(scores).to_csv(out / "results.csv", index=False)
     comparisons_table(scores).to_csv(out / "comparisons.csv", index=False)
+    sizes = {
+        str(task): dict(zip(table["hospital"], table["n_train"], strict=True))
+        for task, table in of_data["hospitals"].groupby("task")
+    }
+    cases = read_manifest(trainings[0].study.data)
+    for name, table in further_tables(scores, cases, sizes).items():
+        table.to_csv(out / f"{name}.csv", index=False)
 
 
 def _data_tables(studies: Sequence[Study]) -> dict[str, pd.DataFrame]:

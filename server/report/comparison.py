@@ -25,6 +25,7 @@ from thyroid_fl.server.report.communication import (
     traffic_figure,
 )
 from thyroid_fl.server.report.comparison_facts import comparison_facts
+from thyroid_fl.server.report.conclusions import SECTIONS, conclusions
 from thyroid_fl.server.report.curves import curve_figure
 from thyroid_fl.server.report.figures import (
     MOST_HOSPITALS,
@@ -36,7 +37,6 @@ from thyroid_fl.server.report.figures import (
 from thyroid_fl.server.report.findings import (
     Run,
     each,
-    headlines,
     main_rows,
     measures,
     read_run,
@@ -52,8 +52,8 @@ from thyroid_fl.server.report.words import (
     TEST_SETS,
     interval,
     model_name,
-    number,
     opponent,
+    p_text,
     split_words,
 )
 
@@ -97,11 +97,13 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
     """Return what the template sets of one task, its figures in ``folder/TASK``."""
     task = run.study.task
     folder = folder / task
-    charts = {chart.name: save_chart(chart, folder) for chart in _charts(run)}
     characteristics = characteristics_table(run.baseline)
     vendors = vendors_table(run.baseline)
     for name, table in (("table_1", characteristics), ("table_2", vendors)):
         table.to_csv(folder / f"{name}.csv", index=False)
+    sections = {name: section(run) for name, section in SECTIONS.items()}
+    drawn = [chart for section in sections.values() for chart in section.charts]
+    charts = {c.name: save_chart(c, folder) for c in [*_charts(run), *drawn]}
     shown = main_rows(run.results)
     return {
         "task": task,
@@ -109,14 +111,16 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
         "metric": METRICS[EVALUATIONS[task].metric],
         "study": run.study,
         "figures": {name: inline(path, task) for name, path in charts.items()},
-        "headlines": headlines(run.comparisons),
+        "headlines": conclusions(run),
+        "sections": sections,
+        "shows_p": run.shows_p,
         "has_external": "external" in set(shown["test_set"]),
         "characteristics": characteristics,
         "vendors": vendors,
         "communication": strategies_table(run.traffic),
         "times": time_table(run.history),
         "summary": summary_table(run.results, run.comparisons),
-        "differences": _differences_table(run.comparisons),
+        "differences": _differences_table(run.comparisons, shows_p=run.shows_p),
         "measures": _measures_table(run.results),
         "hospitals": _hospitals_table(run.hospitals),
         "cohort_counts": _cohort_counts(run.hospitals),
@@ -132,14 +136,14 @@ def _contents(run: Run) -> dict[str, Any]:
         "is_synthetic": bool(run.provenance.get("cohort")),
         "bayes_auc": run.provenance.get("bayes_auc"),
         "split_words": split_words(run.study.split),
-        "n_seeds": run.history["seed"].nunique(),
+        "n_seeds": run.n_seeds,
         "n_folds": run.history["fold"].nunique(),
         "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
         "most_hospitals": MOST_HOSPITALS,
     }
 
 
-def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
+def _differences_table(comparisons: pd.DataFrame, *, shows_p: bool) -> pd.DataFrame:
     """Return one row per comparison, over all hospitals, as text."""
     rows = main_rows(comparisons).sort_values(
         ["test_set", "difference"],
@@ -154,8 +158,7 @@ def _differences_table(comparisons: pd.DataFrame) -> pd.DataFrame:
         test_set = row.test_set.capitalize()
         text = interval(row.difference, row.low, row.high, sign=True)
         line[f"{test_set} (95% CI)"] = text
-        p_value = "< 0.001" if row.p_value < 0.001 else number(row.p_value)
-        line[f"P ({row.test_set})"] = p_value
+        line[f"P ({row.test_set})"] = p_text(row.p_value, shows_p)
     return pd.DataFrame(list(lines.values())).fillna("\u2013")
 
 

@@ -9,7 +9,8 @@ from thyroid_fl.server.report.checklist_facts import (
     licence,
     study_facts,
 )
-from thyroid_fl.server.report.findings import Run, headlines
+from thyroid_fl.server.report.conclusions import headlines
+from thyroid_fl.server.report.findings import Run
 from thyroid_fl.server.report.flow_figure import everyone
 
 

@@ -1,8 +1,8 @@
-"""What a finished comparison says: its tables and its sentences.
+"""What a finished comparison says: its tables.
 
 A run folder holds one row per model, test set and metric (`Run`); where several seeds
 or folds were run, rows of seed or fold ``mean`` sum them up, and only those are shown.
-The terminal and the report print the same sentences and the same table.
+The terminal and the report print the same table.
 """
 
 import json
@@ -15,16 +15,15 @@ import pandas as pd
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import EVALUATIONS
+from thyroid_fl.evaluation.further import FURTHER_TABLES
 from thyroid_fl.evaluation.predictions import MODEL_COLUMNS
 from thyroid_fl.server.report.words import (
     ARMS,
     METRICS,
-    STRATEGIES,
     TASKS,
     TEST_SETS,
     interval,
     model_name,
-    verdict,
 )
 from thyroid_fl.settings import Study
 
@@ -32,10 +31,6 @@ TABLES = (
     "results", "comparisons", "history", "hospitals", "baseline", "left_out", "traffic",
 )  # fmt: skip
 """The CSV files of a comparison that the report reads."""
-_TEST_SET_WORDS = {
-    "internal": "On new patients of the hospitals that trained (internal)",
-    "external": "On hospitals that took no part in training (external)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +49,32 @@ class Run:
     baseline: pd.DataFrame
     left_out: pd.DataFrame
     traffic: pd.DataFrame
+    further: dict[str, pd.DataFrame]
+    """The tables of `thyroid_fl.evaluation.further` by name."""
 
     @property
     def study(self) -> Study:
         """The settings of the only task, or of the first."""
         return next(iter(self.studies.values()))
 
+    @property
+    def n_seeds(self) -> int:
+        """How often each model was trained, with different seeds."""
+        return int(self.history["seed"].nunique())
+
+    @property
+    def shows_p(self) -> bool:
+        """Whether P values of this one task know of the spread between trainings."""
+        is_measured = EVALUATIONS[self.study.task].measure is not None
+        return self.n_seeds > 1 and is_measured
+
     def by_task(self) -> Iterator["Run"]:
         """Yield the comparison of each task alone."""
         for task, study in self.studies.items():
             tables = {name: getattr(self, name) for name in (*TABLES, "predictions")}
             own = {name: t[t["task"] == task] for name, t in tables.items()}
-            yield replace(self, studies={task: study}, **own)
+            further = {k: t[t["task"] == task] for k, t in self.further.items()}
+            yield replace(self, studies={task: study}, further=further, **own)
 
 
 def read_run(folder: Path) -> Run:
@@ -84,6 +93,7 @@ def read_run(folder: Path) -> Run:
             provenance=json.loads((folder / "provenance.json").read_text("utf-8")),
             predictions=pd.read_parquet(folder / "predictions.parquet"),
             **{name: read_csv(folder / f"{name}.csv") for name in TABLES},
+            further={name: read_csv(folder / f"{name}.csv") for name in FURTHER_TABLES},
         )
     except FileNotFoundError as error:
         raise ConfigError(
@@ -115,12 +125,23 @@ def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
             "hospital",
             "unit",
             "metric",
+            "target",
+            "basis",
+            "column",
+            "group",
+            "against",
         ]
         if column in table
     ]
     n_means = (table[["fold", "seed"]].astype(str) == "mean").sum(axis=1)
     most = n_means.groupby([table[key] for key in keys]).transform("max")
     return table[n_means == most]
+
+
+def per_run_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return each run's row in the task's main metric, over all hospitals together."""
+    rows = main_metric_rows(results)
+    return rows[(rows["hospital"] == "all") & (rows["seed"] != "mean")]
 
 
 def main_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +152,11 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def primary_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the summary rows in the task's main metric and unit."""
-    rows = summary_rows(table)
+    return main_metric_rows(summary_rows(table))
+
+
+def main_metric_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the task's main metric and unit."""
     metrics = {task: judged.metric for task, judged in EVALUATIONS.items()}
     units = {task: judged.unit for task, judged in EVALUATIONS.items()}
     is_main = rows["metric"] == rows["task"].map(metrics)
@@ -149,59 +174,6 @@ def measures(results: pd.DataFrame) -> pd.DataFrame:
     grouped = rows[rows["hospital"] == "all"].groupby(keys, sort=False, as_index=False)
     # An undefined run makes the mean undefined: skipping it would hide it.
     return grouped[["value", "low", "high"]].mean(skipna=False)
-
-
-def headlines(comparisons: pd.DataFrame) -> list[str]:
-    """Return what the comparison shows and does not show, one sentence each.
-
-    The single hospital named is the one that did best on that very test set: chosen
-    in hindsight, in its favour. Only ``tuned`` ones count where there are any.
-
-    Args:
-        comparisons: the rows of one task in the table ``comparisons.csv``.
-    """
-    rows = main_rows(comparisons)
-    strategies = list(dict.fromkeys(rows["strategy"]))
-    sentences = []
-    for test_set in reversed(TEST_SETS):
-        of_set = rows[rows["test_set"] == test_set]
-        if of_set.empty and test_set == "external":
-            sentences.append(
-                "No hospital was kept out of training: nothing here speaks for a "
-                "hospital outside the federation."
-            )
-        for strategy in strategies:
-            found = _against(of_set[of_set["strategy"] == strategy])
-            name = STRATEGIES.get(strategy, strategy) if len(strategies) > 1 else ""
-            sentences += [_sentence(test_set, name, row) for row in found]
-    return sentences
-
-
-def _against(rows: pd.DataFrame) -> Iterator[Any]:
-    """Yield the hardest single opponent and the pooled model, where there are any."""
-    for kind in ("single (tuned)", "single (matched)"):
-        single = rows[rows["comparison"] == f"federated - {kind}"]
-        if not single.empty:
-            yield next(each(single.sort_values("difference")))
-            break
-    yield from each(rows[rows["comparison"] == "federated - pooled"])
-
-
-def _sentence(test_set: str, strategy: str, row: Any) -> str:
-    federated = f"federated ({strategy})" if strategy else "federated"
-    other = "pooled"
-    if "single" in row.comparison:
-        budget = row.comparison.partition("(")[2].removesuffix(")")
-        other = f"the best single hospital ({row.trained_on}, {budget})"
-    shows = verdict(row.low, row.high)
-    if shows == "federated better" and "matched" in row.comparison:
-        shows += " than at its own few steps, which is no claim of superiority"
-    difference = interval(row.difference, row.low, row.high, sign=True)
-    difference = difference.replace("(", "(95% CI ")
-    return (
-        f"{_TEST_SET_WORDS[test_set]}, {federated} minus {other}: "
-        f"{METRICS[row.metric]} {difference}: {shows}."
-    )
 
 
 def summary_table(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -264,6 +236,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         "task", *MODEL_COLUMNS, "comparison", "hospital", "test_set", "unit", "metric",
         "method", "fold", "seed", "region", "vendor", "role", "kind", "source",
         "column", "stage", "characteristic", "cell", "reason", "step", "outcome",
+        "target", "basis", "group", "against", "verdict",
     }  # fmt: skip
     columns = pd.read_csv(path, nrows=0).columns
     return pd.read_csv(

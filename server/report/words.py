@@ -111,12 +111,25 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
 
 
-def interval(value: float, low: float, high: float, sign: bool = False) -> str:
-    """Return a number with its interval: ``0.86 (0.83 to 0.89)``, three decimals."""
+def interval(
+    value: float, low: float, high: float, sign: bool = False, digits: int = 3
+) -> str:
+    """Return a number with its interval: ``0.861 (0.832 to 0.889)``."""
+    text = number(value, digits, sign)
     if pd.isna(value) or pd.isna(low):
-        return number(value, sign=sign)
-    limits = f"{number(low, sign=sign)} to {number(high, sign=sign)}"
-    return f"{number(value, sign=sign)} ({limits})"
+        return text
+    return f"{text} ({number(low, digits, sign)} to {number(high, digits, sign)})"
+
+
+def p_text(p_value: float, is_shown: bool) -> str:
+    """Return a P value; a dash where it is undefined or must not be shown.
+
+    >>> p_text(0.0003, True), p_text(0.034, True), p_text(0.0003, False)
+    ('< 0.001', '0.034', '\u2013')
+    """
+    if is_shown and p_value < 0.001:
+        return "< 0.001"
+    return number(p_value if is_shown else float("nan"))
 
 
 def verdict(low: float, high: float) -> str:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import thyroid_fl
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.evaluation.further import FURTHER_TABLES
 from thyroid_fl.manifest import read_manifest, write_manifest
 from thyroid_fl.simulation.cli import main
 
@@ -52,6 +53,20 @@ def test_the_comparison_has_its_tables_figure_and_report(finished):
     assert "report.html" in finished._repr_html_()
     for name in ("report.html", "predictions.parquet", "history.csv", "mlflow.db"):
         assert (finished.folder / name).stat().st_size > 0
+
+
+def test_gap_harm_and_the_other_tables_are_written_and_told(finished):
+    for name in FURTHER_TABLES:
+        assert (finished.folder / f"{name}.csv").exists()
+    harm = pd.read_csv(finished.folder / "harm.csv")
+    hospitals = pd.read_csv(finished.folder / "hospitals.csv").set_index("hospital")
+
+    assert set(harm["budget"]) == {"matched", "tuned"}
+    assert (harm["size"] == harm["hospital"].map(hospitals["n_train"])).all()
+    text = "\n".join(finished.conclusions["classification"])
+    assert "Generalisation gap, Federated (FedAvg): AUC" in text
+    assert "of 1 hospital" in text
+    assert "no P value" not in text  # two seeds
 
 
 def test_hospitals_are_trainers_or_external_tests(finished):
@@ -235,6 +250,23 @@ def all_tasks(small_manifest, tmp_path_factory):
     return thyroid_fl.compare(
         data=folder / "manifest.csv", out=out, task="all", **settings
     )
+
+
+def test_the_sections_of_a_task_are_there_where_they_mean_something(all_tasks):
+    page = (all_tasks.folder / "report.html").read_text()
+    gap = pd.read_csv(all_tasks.folder / "gap.csv")
+
+    assert set(gap["task"]) == {"segmentation", "classification"}
+    for name in ("gap", "harm"):
+        assert f'id="{name}-segmentation"' in page
+        assert f'id="{name}-classification"' in page
+    for name in ("operating", "calibration"):
+        assert f'id="{name}-classification"' in page
+        assert f'id="{name}-segmentation"' not in page
+    for name in ("gap", "harm", "operating", "calibration", "subgroups"):
+        assert f'id="{name}-detection"' not in page
+    assert 'id="subgroups-' not in page  # the manifest has neither age nor sex
+    assert len(pd.read_csv(all_tasks.folder / "subgroups.csv")) == 0
 
 
 def test_all_tasks_come_in_one_folder_and_one_report(all_tasks):

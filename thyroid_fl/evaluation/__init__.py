@@ -19,6 +19,7 @@ from thyroid_fl.evaluation.rows import (
     Row,
     absent_rows,
     as_table,
+    told_trainings,
 )
 from thyroid_fl.evaluation.side_by_side import Measure, differences
 from thyroid_fl.statistics import Comparison
@@ -122,7 +123,9 @@ def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Federated minus single, federated minus pooled, and one strategy minus another that
     comes earlier in the predictions, in the task's metric, on the test images that both
-    models have scored. ``trained_on`` is that of the second model.
+    models have scored. ``trained_on`` is that of the second model. P and interval of
+    one run hold for these very models, as its ``method`` says: another training would
+    give others.
 
     Raises:
         ConfigError: a column is missing, or a value is out of range.
@@ -132,4 +135,4 @@ def comparisons_table(predictions: pd.DataFrame) -> pd.DataFrame:
         for task, of_task in by_task(predictions)
         for row in EVALUATIONS[task].comparisons(of_task)
     ]
-    return as_table(rows, COMPARISON_COLUMNS)
+    return told_trainings(as_table(rows, COMPARISON_COLUMNS))

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.evaluation.rows import Row
+from thyroid_fl.evaluation.rows import Row, told_trainings
 from thyroid_fl.evaluation.side_by_side import FoldScores, Measure
 from thyroid_fl.evaluation.tested import Places, hospital_estimates, tested_places
 from thyroid_fl.statistics import (
@@ -72,7 +72,7 @@ def gap_table(
                 found["internal"] = measure.mean(inside).value
                 found["external"] = measure.mean(outside).value
                 rows.append(shown | found)
-    return pd.DataFrame(rows, columns=GAP_COLUMNS)
+    return told_trainings(pd.DataFrame(rows, columns=GAP_COLUMNS))
 
 
 def optimism_table(

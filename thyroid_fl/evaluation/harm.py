@@ -14,7 +14,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from thyroid_fl.evaluation import measured
-from thyroid_fl.evaluation.rows import Row
+from thyroid_fl.evaluation.rows import Row, told_trainings
 from thyroid_fl.evaluation.side_by_side import paired_comparisons
 from thyroid_fl.statistics import (
     Comparison,
@@ -47,7 +47,7 @@ def harm_table(
         ConfigError: a column is missing, or a value is out of range.
     """
     rows = [row for row, _ in _own_hospitals(predictions, sizes)]
-    table = pd.DataFrame(rows, columns=HARM_COLUMNS)
+    table = told_trainings(pd.DataFrame(rows, columns=HARM_COLUMNS))
     for _, group in table.groupby(GROUP, sort=False):
         known = group["p_value"].dropna()
         if len(known):

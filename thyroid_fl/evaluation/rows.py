@@ -26,6 +26,8 @@ ABSENT: dict[str, Any] = {
     "method": "no model for these hospitals",
 }  # fmt: skip
 MEAN = {"fold": "mean", "seed": "mean"}
+ONE_TRAINING = "one training of each model"
+"""Said by ``method`` where an interval and P know nothing of another training."""
 
 Row = dict[str, Any]
 
@@ -111,6 +113,13 @@ def within(estimate: Estimate, highest: float = 1.0) -> Estimate:
     """Return the estimate with limits cut to what the measure can be, from 0."""
     low, high = np.clip([estimate.low, estimate.high], 0, highest)  # keeps NaN
     return dataclasses.replace(estimate, low=float(low), high=float(high))
+
+
+def told_trainings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `ONE_TRAINING` in the method of the runs of one seed."""
+    is_one = table["seed"] != MEAN["seed"]
+    told = table["method"].astype("str") + f"; {ONE_TRAINING}"
+    return table.assign(method=table["method"].mask(is_one, told))
 
 
 def as_table(rows: list[Row], columns: list[str]) -> pd.DataFrame:

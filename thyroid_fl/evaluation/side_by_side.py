@@ -152,7 +152,8 @@ def runs_by_place(
     model has several runs, those together are the run ``("mean", "mean")``.
     """
     found: dict[tuple[str, str], dict[tuple[str, str], list[FoldScores]]] = {}
-    wides = _side_by_side(cases, measure)
+    is_of_model = (cases[MODEL_COLUMNS] == list(model)).all(axis=1)
+    wides = _side_by_side(cases[is_of_model], measure)
     for place, folds in _places(wides, [model], measure, unit, hospitals):
         where = (place["test_set"], place["hospital"])
         for fold in folds:

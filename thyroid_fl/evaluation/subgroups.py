@@ -14,7 +14,7 @@ import pandas as pd
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import measured
 from thyroid_fl.evaluation.predictions import models_of, test_cases
-from thyroid_fl.evaluation.rows import Row
+from thyroid_fl.evaluation.rows import Row, told_trainings
 from thyroid_fl.evaluation.side_by_side import FoldScores, Measure, runs_by_place
 from thyroid_fl.statistics import independent_difference
 
@@ -60,7 +60,7 @@ def subgroup_table(
             names = {"task": task, "column": column}
             groups = _groups(tested, cases, column)
             rows += [names | row for row in _rows(tested, groups, measure)]
-    table = pd.DataFrame(rows, columns=SUBGROUP_COLUMNS)
+    table = told_trainings(pd.DataFrame(rows, columns=SUBGROUP_COLUMNS))
     return table.astype({"n_positive": "Int64"})
 
 

@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from thyroid_fl.client.results import told_of
 from thyroid_fl.evaluation import comparisons_table, results_table
+from thyroid_fl.evaluation.further import further_tables
 from thyroid_fl.evaluation.predictions import Model
 from thyroid_fl.server.participation import add_round
 from thyroid_fl.server.result_replies import read_results
@@ -129,6 +130,7 @@ def _write(
     predictions.to_parquet(folder / "predictions.parquet")
     results_table(predictions).to_csv(folder / "results.csv", index=False)
     comparisons_table(predictions).to_csv(folder / "comparisons.csv", index=False)
+    write_further(folder, predictions, hospitals)
     history.to_csv(folder / "history.csv", index=False)
     hospitals.to_csv(folder / "hospitals.csv", index=False)
     _baseline(hospitals).to_csv(folder / "baseline.csv", index=False)
@@ -140,6 +142,28 @@ def _write(
     (folder / "study.json").write_text(json.dumps(settings))
     (folder / "provenance.json").write_text(json.dumps(PROVENANCE | provenance))
     return folder
+
+
+def write_further(
+    folder: Path, predictions: pd.DataFrame, hospitals: pd.DataFrame
+) -> None:
+    """Write the further tables, of patients whose age and sex are drawn."""
+    images = pd.Series(predictions["image_id"].unique())
+    random = np.random.default_rng(5)
+    cases = pd.DataFrame(
+        {
+            "image_id": images,
+            "age": random.normal(46, 13, len(images)),
+            "sex": random.choice(["female", "male"], len(images)),
+        }
+    )
+    sizes = {
+        str(task): dict(zip(of_task["hospital"], of_task["n_train"], strict=True))
+        for task, of_task in hospitals.groupby("task")
+    }
+    tables = further_tables(predictions, cases, sizes, n_resamples=50)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
 
 
 def _hospitals(n_external: int, n: int = 40) -> pd.DataFrame:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from thyroid_fl.errors import ConfigError
+from thyroid_fl.server.report.conclusions import headlines
 from thyroid_fl.server.report.findings import (
-    headlines,
     main_rows,
     measures,
     read_run,

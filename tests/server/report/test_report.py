@@ -9,11 +9,14 @@ import pytest
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.server.report.comparison import write_report
-from thyroid_fl.server.report.findings import headlines, read_run, summary_table
+from thyroid_fl.server.report.conclusions import conclusions
+from thyroid_fl.server.report.findings import read_run, summary_table
 
 FIGURES = (
     "roc_internal", "roc_external", "differences", "hospitals", "learning", "sizes",
     "flow", "traffic",
+    "seeds", "gap", "harm", "operating_points", "calibration_internal",
+    "calibration_external", "decision_internal", "decision_external", "subgroups",
 )  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def test_a_hostile_hospital_name_stays_text(html: str, page):
 def test_it_says_what_the_terminal_says(page, study_folder: Path):
     run = read_run(study_folder)
 
-    for sentence in headlines(run.comparisons):
+    for sentence in conclusions(run):
         assert sentence in page.text
     for cell in summary_table(run.results, run.comparisons).to_numpy().ravel():
         assert cell in page.text
@@ -92,6 +95,7 @@ def test_real_data_with_a_random_split_is_no_external_validation(
 
     assert "known hospitals only" in text
     assert "it is no external validation" in text
+    assert "This comparison cannot show a generalisation gap" in text
     assert "external test patients, in the same manner" not in text
     assert "Synthetic" not in text
     assert "Bayes" not in text

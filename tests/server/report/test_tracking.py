@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from thyroid_fl.evaluation.further import FURTHER_TABLES
 from thyroid_fl.server.report.comparison import write_report
 from thyroid_fl.server.report.findings import main_rows, read_run
 from thyroid_fl.server.tracking import log_to_mlflow
@@ -79,10 +80,42 @@ def test_the_parent_has_the_results(parent, logged: Path):
     assert "difference in auc/external/fedavg minus pooled/high" in metrics
 
 
+def test_the_parent_has_gap_harm_operating_points_and_calibration(parent, logged: Path):
+    further = read_run(logged).further
+    metrics = parent.data.metrics
+    model = "Federated FedAvg"
+
+    rows = further["gap"].query(
+        "arm == 'federated' and unit == 'patient' and metric == 'auc' and "
+        "seed == 'mean' and target == 'these hospitals'"
+    )
+    name = f"gap in auc per patient/these hospitals/{model}"
+    assert metrics[name] == pytest.approx(rows["difference"].item())
+    assert metrics[f"{name}/high"] == pytest.approx(rows["high"].item())
+    verdicts = {name: n for name, n in metrics.items() if name.startswith("hospitals ")}
+    of_patients = [n for name, n in verdicts.items() if "per patient" in name]
+    assert sum(of_patients) == 4  # three matched, one tuned
+    rows = further["calibration"].query(
+        "arm == 'pooled' and test_set == 'external' and seed == 'mean' and "
+        "metric == 'calibration_slope'"
+    )
+    name = "calibration_slope per patient/external/Pooled"
+    assert metrics[name] == pytest.approx(rows["value"].item())
+    rows = further["operating_points"].query(
+        "arm == 'pooled' and test_set == 'external' and seed == 'mean' and "
+        "metric == 'sensitivity' and unit == 'image' and "
+        "basis == 'validation, clustered'"
+    )
+    name = "sensitivity per image/external/validation clustered/Pooled"
+    assert metrics[name] == pytest.approx(rows["value"].item())
+    assert "auc per patient/external/age below 45 minus from 45/Pooled" in metrics
+
+
 def test_report_tables_and_figures_are_kept_but_no_predictions(logged: Path):
     names = {path.name for path in (logged / "mlartifacts").rglob("*")}
 
-    assert {"report.html", "results.csv", "differences.svg"} <= names
+    assert {"report.html", "results.csv", "differences.svg", "gap.svg"} <= names
+    assert {f"{name}.csv" for name in FURTHER_TABLES} <= names
     assert not [name for name in names if "prediction" in name]
 
 
