@@ -97,13 +97,13 @@ def _part(run: Run, folder: Path) -> dict[str, Any]:
     """Return what the template sets of one task, its figures in ``folder/TASK``."""
     task = run.study.task
     folder = folder / task
+    sections = {name: section(run) for name, section in SECTIONS.items()}
+    drawn = [chart for section in sections.values() for chart in section.charts]
+    charts = {c.name: save_chart(c, folder) for c in [*_charts(run), *drawn]}
     characteristics = characteristics_table(run.baseline)
     vendors = vendors_table(run.baseline)
     for name, table in (("table_1", characteristics), ("table_2", vendors)):
         table.to_csv(folder / f"{name}.csv", index=False)
-    sections = {name: section(run) for name, section in SECTIONS.items()}
-    drawn = [chart for section in sections.values() for chart in section.charts]
-    charts = {c.name: save_chart(c, folder) for c in [*_charts(run), *drawn]}
     shown = main_rows(run.results)
     return {
         "task": task,
