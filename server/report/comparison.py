@@ -13,17 +13,8 @@ from typing import Any
 import pandas as pd
 
 from thyroid_fl.evaluation import EVALUATIONS
-from thyroid_fl.server.report.baseline_tables import (
-    characteristics_table,
-    vendors_table,
-)
 from thyroid_fl.server.report.charts import Chart, save_chart
 from thyroid_fl.server.report.checklist import by_guideline, filled_checklist
-from thyroid_fl.server.report.communication import (
-    strategies_table,
-    time_table,
-    traffic_figure,
-)
 from thyroid_fl.server.report.comparison_facts import comparison_facts
 from thyroid_fl.server.report.conclusions import SECTIONS, conclusions
 from thyroid_fl.server.report.curves import curve_figure
@@ -42,9 +33,18 @@ from thyroid_fl.server.report.findings import (
     read_run,
     summary_table,
 )
-from thyroid_fl.server.report.flow_figure import comparison_steps, flow_figure
-from thyroid_fl.server.report.heat_maps import heat_map_part
 from thyroid_fl.server.report.page import inline, write_page
+from thyroid_fl.server.report.sections.communication import (
+    strategies_table,
+    time_table,
+    traffic_figure,
+)
+from thyroid_fl.server.report.sections.flow_figure import comparison_steps, flow_figure
+from thyroid_fl.server.report.sections.heat_maps import heat_map_part
+from thyroid_fl.server.report.sections.patients import (
+    characteristics_table,
+    vendors_table,
+)
 from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,

@@ -11,7 +11,7 @@ from thyroid_fl.server.report.checklist_facts import (
 )
 from thyroid_fl.server.report.conclusions import headlines
 from thyroid_fl.server.report.findings import Run
-from thyroid_fl.server.report.flow_figure import everyone
+from thyroid_fl.server.report.sections.flow_figure import everyone
 
 
 def comparison_facts(run: Run) -> Facts:

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pandas as pd
 
-from thyroid_fl.server.report.calibration_section import calibration_section
 from thyroid_fl.server.report.findings import Run, each, main_rows
-from thyroid_fl.server.report.gap_section import gap_section, gap_sentences
-from thyroid_fl.server.report.harm_section import harm_section, harm_sentences
-from thyroid_fl.server.report.operating_section import operating_section
-from thyroid_fl.server.report.seeds_section import seed_sentences, seeds_section
-from thyroid_fl.server.report.subgroup_section import subgroup_section
+from thyroid_fl.server.report.sections.calibration import calibration_section
+from thyroid_fl.server.report.sections.gap import gap_section, gap_sentences
+from thyroid_fl.server.report.sections.harm import harm_section, harm_sentences
+from thyroid_fl.server.report.sections.operating import operating_section
+from thyroid_fl.server.report.sections.seeds import seed_sentences, seeds_section
+from thyroid_fl.server.report.sections.subgroups import subgroup_section
 from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,

@@ -20,10 +20,6 @@ from thyroid_fl.server.federation import (
 from thyroid_fl.server.federation_gap import gap_table, worst_table
 from thyroid_fl.server.report.charts import Chart, save_chart
 from thyroid_fl.server.report.checklist import by_guideline, filled_checklist
-from thyroid_fl.server.report.communication import (
-    communication_table,
-    traffic_figure,
-)
 from thyroid_fl.server.report.federation_facts import federation_facts
 from thyroid_fl.server.report.federation_figures import (
     MOST_HOSPITALS,
@@ -44,8 +40,12 @@ from thyroid_fl.server.report.federation_tables import (
     worst_words,
 )
 from thyroid_fl.server.report.findings import each
-from thyroid_fl.server.report.flow_figure import flow_figure
 from thyroid_fl.server.report.page import inline, write_page
+from thyroid_fl.server.report.sections.communication import (
+    communication_table,
+    traffic_figure,
+)
+from thyroid_fl.server.report.sections.flow_figure import flow_figure
 from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,

@@ -16,7 +16,7 @@ from thyroid_fl.server.report.charts import (
     whiskers,
 )
 from thyroid_fl.server.report.figures import VALIDATION, learning_figure
-from thyroid_fl.server.report.flow_figure import SIDES, STAGES, Step
+from thyroid_fl.server.report.sections.flow_figure import SIDES, STAGES, Step
 from thyroid_fl.server.report.words import METRICS
 from thyroid_fl.server.site_results import TOLD
 from thyroid_fl.settings import Study

@@ -7,7 +7,11 @@ import pytest
 
 from thyroid_fl.server.report.charts import save_chart
 from thyroid_fl.server.report.findings import Run, read_run
-from thyroid_fl.server.report.flow_figure import Step, comparison_steps, flow_figure
+from thyroid_fl.server.report.sections.flow_figure import (
+    Step,
+    comparison_steps,
+    flow_figure,
+)
 
 
 @pytest.fixture(scope="module")

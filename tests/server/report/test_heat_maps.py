@@ -10,7 +10,7 @@ import pytest
 from thyroid_fl.evaluation.heat_maps import heat_table
 from thyroid_fl.evaluation.predictions import Model
 from thyroid_fl.server.report.comparison import write_report
-from thyroid_fl.server.report.heat_maps import picture_figure, share_figure
+from thyroid_fl.server.report.sections.heat_maps import picture_figure, share_figure
 
 FEDERATED = Model("federated", "fedavg", "", "all")
 ALONE = Model("single", "", "tuned", "NA")  # a hospital of this name is no missing one

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thyroid_fl.server.report.baseline_tables import (
-    characteristics_table,
-    vendors_table,
-)
-from thyroid_fl.server.report.communication import (
+from thyroid_fl.server.report.findings import Run, read_run
+from thyroid_fl.server.report.sections.communication import (
     communication_table,
     strategies_table,
     time_table,
     traffic_figure,
 )
-from thyroid_fl.server.report.findings import Run, read_run
+from thyroid_fl.server.report.sections.patients import (
+    characteristics_table,
+    vendors_table,
+)
 
 MIB = 2**20
 

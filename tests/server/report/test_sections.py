@@ -12,12 +12,12 @@ from thyroid_fl.evaluation.rows import ONE_TRAINING
 from thyroid_fl.server.report.comparison import write_report
 from thyroid_fl.server.report.conclusions import SECTIONS, conclusions
 from thyroid_fl.server.report.findings import Run, per_run_rows, read_run
-from thyroid_fl.server.report.gap_section import gap_section, gap_sentences
-from thyroid_fl.server.report.harm_section import harm_section, harm_sentences
-from thyroid_fl.server.report.operating_section import operating_section
-from thyroid_fl.server.report.section import joint_rows
-from thyroid_fl.server.report.seeds_section import seeds_section, spread_table
-from thyroid_fl.server.report.subgroup_section import subgroup_section
+from thyroid_fl.server.report.sections.gap import gap_section, gap_sentences
+from thyroid_fl.server.report.sections.harm import harm_section, harm_sentences
+from thyroid_fl.server.report.sections.operating import operating_section
+from thyroid_fl.server.report.sections.section import joint_rows
+from thyroid_fl.server.report.sections.seeds import seeds_section, spread_table
+from thyroid_fl.server.report.sections.subgroups import subgroup_section
 from thyroid_fl.server.report.words import interval, number
 
 

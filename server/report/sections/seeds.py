@@ -16,7 +16,7 @@ from thyroid_fl.server.report.charts import (
     short,
 )
 from thyroid_fl.server.report.findings import Run, each, per_run_rows
-from thyroid_fl.server.report.section import Section, with_model_names
+from thyroid_fl.server.report.sections.section import Section, with_model_names
 from thyroid_fl.server.report.words import (
     METRICS,
     TEST_SETS,

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from thyroid_fl.server.report.findings import each
-from thyroid_fl.server.report.flow_figure import SIDES
+from thyroid_fl.server.report.sections.flow_figure import SIDES
 from thyroid_fl.server.report.words import number
 from thyroid_fl.summary import UNKNOWN
 

@@ -10,7 +10,11 @@ from thyroid_fl.server.report.charts import (
     whiskers,
 )
 from thyroid_fl.server.report.findings import Run, each
-from thyroid_fl.server.report.section import Section, joint_rows, with_model_names
+from thyroid_fl.server.report.sections.section import (
+    Section,
+    joint_rows,
+    with_model_names,
+)
 from thyroid_fl.server.report.words import TEST_SETS, interval, number
 
 _REOPTIMISED = "test, re-optimised"

@@ -1,0 +1,1 @@
+"""The themes of a comparison's page: of each what it sets, and its template."""
