@@ -1,6 +1,8 @@
 """A finished comparison in MLflow: a parent run with the results, one run per model.
 
-Everything stays in the comparison's folder: ``mlflow.db`` (SQLite) and ``mlartifacts``.
+A matrix in the comparison's folder is a run of its own beside it; one with a folder of
+its own has a store there.
+Everything stays in the folder: ``mlflow.db`` (SQLite) and ``mlartifacts``.
 Per-image predictions are never logged: they may be those of real patients.
 """
 
@@ -10,10 +12,10 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -27,10 +29,9 @@ from thyroid_fl.server.report.findings import (
     read_run,
     summary_rows,
 )
-from thyroid_fl.server.report.words import (
-    model_name,
-    opponent,
-)
+from thyroid_fl.server.report.matrix_findings import MatrixRun, read_matrix
+from thyroid_fl.server.report.sections.studies import matrices
+from thyroid_fl.server.report.words import model_name, opponent
 from thyroid_fl.settings import Study
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ ARTIFACTS = (
     "checklist.csv", "heat_maps.csv", "study.json", "provenance.json", "figures",
     *(f"{name}.csv" for name in FURTHER_TABLES),
 )  # fmt: skip
+MATRIX_ARTIFACTS = (
+    "report.html", "matrix.csv", "differences.csv", "table.csv", "sources.csv",
+    "study.json", "provenance.json", "figures",
+)  # fmt: skip
 _PER_ROUND = (
     "train_loss", "loss", "auc", "dice", "iou", "n_hospitals", "learning_rate",
     "seconds",
@@ -50,25 +55,95 @@ _MOST_PER_BATCH = 1000  # MLflow refuses more metrics in one call
 
 
 def log_to_mlflow(folder: Path) -> str:
-    """Log the comparison in a folder; return the command that opens MLflow on it.
+    """Log the comparison in a folder, with the matrices in it.
 
-    The experiment has the folder's name. Logging the same results again does nothing.
+    The experiment has the folder's name. Of results that are logged already only the
+    report is logged again.
+
+    Returns:
+        The command that opens MLflow on it.
 
     Raises:
         ConfigError: the folder holds no finished comparison.
     """
     run = read_run(folder)
-    store = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-    client = _client(store)
-    experiment = _experiment(client, run.name, folder)
-    fingerprint = hashlib.sha256((folder / "results.csv").read_bytes()).hexdigest()
-    logged = client.search_runs(
-        [experiment], f"tags.results_sha256 = '{fingerprint}'", max_results=1
-    )
-    if not logged:
-        _log(client, experiment, run, folder, fingerprint)
-    command = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
+    store = _store(folder)
+    fingerprint = _fingerprint(folder / "results.csv")
+    logged = _logged(store, fingerprint)
+    if logged:
+        store.client.log_artifact(logged, str(folder / "report.html"))
+    else:
+        _log(*store, run, folder, fingerprint)
+    for path, matrix in matrices(folder).items():
+        _log_matrix(store, matrix, path)
+    return _command(folder)
+
+
+def log_matrix_to_mlflow(folder: Path) -> str:
+    """Log the matrix in a folder of its own; as `log_to_mlflow`."""
+    _log_matrix(_store(folder), read_matrix(folder), folder)
+    return _command(folder)
+
+
+class _Store(NamedTuple):
+    client: "MlflowClient"
+    experiment: str
+
+
+def _uri(folder: Path) -> str:
+    return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+
+
+def _command(folder: Path) -> str:
+    command = f"mlflow ui --backend-store-uri {shlex.quote(_uri(folder))}"
     return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
+
+
+def _store(folder: Path) -> _Store:
+    client = _client(_uri(folder))
+    return _Store(client, _experiment(client, folder.resolve().name, folder))
+
+
+def _fingerprint(table: Path) -> str:
+    return hashlib.sha256(table.read_bytes()).hexdigest()
+
+
+def _logged(store: _Store, fingerprint: str) -> str:
+    """Return the id of the run of these results; empty where there is none."""
+    found = store.client.search_runs(
+        [store.experiment], f"tags.results_sha256 = '{fingerprint}'", max_results=1
+    )
+    return str(found[0].info.run_id) if found else ""
+
+
+def _log_artifacts(client: "MlflowClient", run_id: str, paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), path.name)
+        elif path.exists():
+            client.log_artifact(run_id, str(path))
+
+
+def _log_matrix(store: _Store, run: MatrixRun, folder: Path) -> None:
+    """Write one run with the cells of a matrix; nothing if it is there already."""
+    fingerprint = _fingerprint(folder / "matrix.csv")
+    if _logged(store, fingerprint):
+        return
+    client, name = store.client, f"matrix by {run.by}: {run.study.task}"
+    run_id = client.create_run(store.experiment, run_name=name).info.run_id
+    metrics = [
+        metric
+        for row in each(run.cells)
+        for metric in _limits(
+            f"{row.metric} per {row.unit}/{row.kind} {row.source}/{row.column}",
+            row.value,
+            row,
+        )
+    ]
+    _log_batch(client, run_id, metrics, _settings(run.study))
+    _log_artifacts(client, run_id, (folder / name for name in MATRIX_ARTIFACTS))
+    client.set_tag(run_id, "results_sha256", fingerprint)
+    client.set_terminated(run_id)
 
 
 def _client(store: str) -> "MlflowClient":
@@ -98,11 +173,7 @@ def _log(
     settings = [set(_settings(study).items()) for study in run.studies.values()]
     common = dict(set.intersection(*settings))
     _log_batch(client, parent, _final_metrics(run), common)
-    for path in (folder / name for name in ARTIFACTS):
-        if path.is_dir():
-            client.log_artifacts(parent, str(path), path.name)
-        elif path.exists():
-            client.log_artifact(parent, str(path))
+    _log_artifacts(client, parent, (folder / name for name in ARTIFACTS))
     for training, rounds in run.history.groupby(RUN_COLUMNS, sort=False):
         named = dict(zip(RUN_COLUMNS, map(str, training), strict=True))
         name = model_name(*(named[column] for column in MODEL_COLUMNS))

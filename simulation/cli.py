@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -83,7 +83,6 @@ def compare(
     """
     with error_edge(debug=debug):
         # Imported here: --help answers at once, without torch.
-        from thyroid_fl.settings import parse_setting, read_settings
         from thyroid_fl.simulation import compare as comparison
 
         options = {
@@ -91,9 +90,7 @@ def compare(
             "split": split, "rounds": rounds, "image_px": image_px, "weights": weights,
             "device": device, "threads": threads,
         }  # fmt: skip
-        settings = read_settings(study) if study else {}
-        settings |= {k: v for k, v in options.items() if v is not None}
-        settings |= dict(map(parse_setting, set_ or []))
+        settings = _settings(study, options, set_)
         done = comparison.compare(
             out=out,
             strategies=tuple(strategies.split(",")),
@@ -158,13 +155,10 @@ def matrix(
     An interrupted matrix goes on when called again with the same options.
     """
     with error_edge(debug=debug):
-        from thyroid_fl.settings import parse_setting, read_settings
         from thyroid_fl.simulation import matrix as generalisation
 
         options = {"data": data or None, "task": task, "split": split}
-        settings = read_settings(study) if study else {}
-        settings |= {k: v for k, v in options.items() if v is not None}
-        settings |= dict(map(parse_setting, set_ or []))
+        settings = _settings(study, options, set_)
         done = generalisation.matrix(
             by=by,
             out=out,
@@ -180,6 +174,25 @@ def matrix(
         for line in done.headlines:
             console.print(line, soft_wrap=True)
         console.print(f"\nreport: {done.folder / 'report.html'}", soft_wrap=True)
+        console.print(f"MLflow: {done.mlflow_command}", soft_wrap=True)
+
+
+@main.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a comparison.")],
+    debug: Debug = False,
+) -> None:
+    """Make a comparison's report again, with the studies in its sub-folders.
+
+    Matrices, the optimism of a random split and reader studies come into the report
+    if their --out was a folder in the comparison's.
+    """
+    with error_edge(debug=debug):
+        from thyroid_fl.server.report.comparison import write_report
+        from thyroid_fl.server.tracking import log_to_mlflow
+
+        typer.echo(f"report: {write_report(folder)}")
+        typer.echo(f"MLflow: {log_to_mlflow(folder)}")
 
 
 @main.command()
@@ -219,13 +232,10 @@ def optimism(
     """
     with error_edge(debug=debug):
         from thyroid_fl.server.report.optimism import optimism_in_words
-        from thyroid_fl.settings import parse_setting, read_settings
         from thyroid_fl.simulation import optimism as of_split
 
         options = {"data": data or None, "task": task}
-        settings = read_settings(study) if study else {}
-        settings |= {k: v for k, v in options.items() if v is not None}
-        settings |= dict(map(parse_setting, set_ or []))
+        settings = _settings(study, options, set_)
         done = of_split.optimism(
             out=out,
             strategies=tuple(strategies.split(",")),
@@ -384,6 +394,17 @@ def readers(
         for line in done.headlines:
             console.print(line, soft_wrap=True)
         console.print(f"\ntables: {done.folder}", soft_wrap=True)
+
+
+def _settings(
+    study: Path | None, options: dict[str, Any], set_: list[str] | None
+) -> dict[str, Any]:
+    """Return the settings of a study file, overridden by options, then by --set."""
+    from thyroid_fl.settings import parse_setting, read_settings
+
+    settings = read_settings(study) if study else {}
+    settings |= {k: v for k, v in options.items() if v is not None}
+    return settings | dict(map(parse_setting, set_ or []))
 
 
 def _print_table(console: Console, frame: "pd.DataFrame") -> None:  # type: ignore[name-defined] # noqa: F821

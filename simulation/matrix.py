@@ -19,6 +19,7 @@ from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation.matrix import cells_table, differences_table, paper_table
 from thyroid_fl.server.report.matrix import write_matrix_report
 from thyroid_fl.server.report.matrix_findings import read_matrix
+from thyroid_fl.server.tracking import log_matrix_to_mlflow
 from thyroid_fl.settings import Study, make_study
 from thyroid_fl.simulation.arms import Training
 from thyroid_fl.simulation.cost import Cost, estimate_cost
@@ -59,6 +60,7 @@ class Matrix:
         cells: every cell, with interval, n and spread over the seeds (matrix.csv).
         differences: paired, in every column (differences.csv).
         headlines: what it shows and does not show, a sentence each.
+        mlflow_command: the command that opens the matrix in MLflow.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Matrix:
     cells: pd.DataFrame
     differences: pd.DataFrame
     headlines: list[str]
+    mlflow_command: str
 
     def plot(self) -> "Figure":
         """Return the matrix as a heat map."""
@@ -162,10 +165,12 @@ def matrix(
         write_json(out / "provenance.json", facts)
         shown.step("writing the report")
         write_matrix_report(out)
-    return open_matrix(out)
+        shown.step("logging to MLflow")
+        mlflow_command = log_matrix_to_mlflow(out)
+    return open_matrix(out, mlflow_command)
 
 
-def open_matrix(folder: str | Path) -> Matrix:
+def open_matrix(folder: str | Path, mlflow_command: str = "") -> Matrix:
     """Return a finished matrix from its folder.
 
     Raises:
@@ -178,6 +183,7 @@ def open_matrix(folder: str | Path) -> Matrix:
         cells=run.cells,
         differences=run.differences,
         headlines=run.headlines,
+        mlflow_command=mlflow_command,
     )
 
 

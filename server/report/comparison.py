@@ -45,6 +45,7 @@ from thyroid_fl.server.report.sections.patients import (
     characteristics_table,
     vendors_table,
 )
+from thyroid_fl.server.report.sections.studies import studies
 from thyroid_fl.server.report.words import (
     METRICS,
     STRATEGIES,
@@ -62,7 +63,8 @@ def write_report(folder: Path) -> Path:
     """Write ``report.html``, figures and checklist of a comparison; return its path.
 
     Raises:
-        ConfigError: the folder holds no finished comparison.
+        ConfigError: the folder holds no finished comparison, or a study in one of its
+            sub-folders does not belong to it.
     """
     run = read_run(folder)
     parts = [_part(part, folder / "figures") for part in run.by_task()]
@@ -74,6 +76,7 @@ def write_report(folder: Path) -> Path:
     contents = {
         "parts": parts,
         "checklists": by_guideline(checklist),
+        "studies": studies(folder, run.provenance["manifest_sha256"]),
         **_contents(run),
     }
     return write_page("comparison.html.jinja", folder / "report.html", contents)

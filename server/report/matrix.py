@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,12 +32,36 @@ def write_matrix_report(folder: Path) -> Path:
         ConfigError: the folder holds no finished matrix.
     """
     run = read_matrix(folder)
-    chart = save_chart(matrix_figure(run.cells), folder / "figures" / run.study.task)
     contents = {
         "run": run,
-        "title": TASKS[run.study.task],
+        "matrix": matrix_part(run, folder, page_folder=folder),
         "is_synthetic": bool(run.provenance.get("cohort")),
-        "figure": inline(chart, run.study.task),
+        "settings": asdict(run.study),
+        "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
+    }
+    return write_page("matrix.html.jinja", folder / "report.html", contents)
+
+
+def matrix_part(run: MatrixRun, folder: Path, *, page_folder: Path) -> dict[str, Any]:
+    """Return what ``sections/matrix.html.jinja`` sets; write the figure.
+
+    Args:
+        run: a finished matrix.
+        folder: its folder; the figure goes to ``figures/TASK`` there.
+        page_folder: where the page will be that names the figure's files.
+    """
+    task = run.study.task
+    figures = folder / "figures" / task
+    chart = save_chart(matrix_figure(run.cells), figures)
+    return {
+        "by": run.by,
+        "study": run.study,
+        "n_seeds": run.n_seeds,
+        "metric": run.metric,
+        "headlines": run.headlines,
+        "title": TASKS[task],
+        "figure": inline(chart, f"{run.by}-{task}"),
+        "files": figures.relative_to(page_folder),
         "paper_table": paper_table(run.cells),
         "own": _own_table(run),
         "cells": _cells_table(run),
@@ -45,10 +70,7 @@ def write_matrix_report(folder: Path) -> Path:
         },
         "sources": run.sources,
         "split_words": split_words(run.study.split),
-        "settings": asdict(run.study),
-        "provenance": {k: v for k, v in run.provenance.items() if k != "cohort"},
     }
-    return write_page("matrix.html.jinja", folder / "report.html", contents)
 
 
 def _own_table(run: MatrixRun) -> pd.DataFrame:
