@@ -35,7 +35,7 @@ GAP_IN = 0.14
 TRUNK = 0.05
 """Where the line from box to box runs, as a share of the width."""
 INDENT = 0.11
-MOST_LETTERS = 46
+MOST_LETTERS = 54
 """Of a line in a box; a browser's own font may be wider than matplotlib's."""
 LETTER_PT = 8
 

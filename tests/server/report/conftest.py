@@ -1,6 +1,7 @@
 """Folders as ``thyroid-sim compare`` and a federation write them: drawn scores."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,18 @@ from scipy.stats import norm
 from thyroid_fl.client.results import told_of
 from thyroid_fl.evaluation import comparisons_table, results_table
 from thyroid_fl.evaluation.further import further_tables
+from thyroid_fl.evaluation.matrix import (
+    CELL_COLUMNS,
+    DIFFERENCE_COLUMNS,
+    MIXED,
+    WITHIN,
+)
 from thyroid_fl.evaluation.predictions import Model
 from thyroid_fl.server.participation import add_round
 from thyroid_fl.server.result_replies import read_results
 from thyroid_fl.server.site_results import write_results
 from thyroid_fl.settings import Study, make_study
+from thyroid_fl.simulation import reader_study
 from thyroid_fl.site_results import LEVELS
 from thyroid_fl.strategies.replies import Tally
 from thyroid_fl.tasks import TASKS
@@ -48,8 +56,11 @@ PROVENANCE: dict[str, Any] = {
     "cohort": {"scale": 0.15, "east_coast": ["Beijing", "Shanghai"]},
     "bayes_auc": 0.931,
 }
-
-
+VENDORS = ("GE <b>", "Philips", "NA")
+PLANTED = {  # kind -> value at home (or anywhere), elsewhere
+    "single": (0.90, 0.80), "others": (0.78, 0.86), "equal": (0.85, 0.85),
+    "mixed": (0.89, 0.89), "federated": (0.87, 0.87),
+}  # fmt: skip
 NODES = [2**62 + k for k in range(4)]
 NAMES = dict(
     zip(NODES, ["Nord", "Süd <script>alert(1)</script>", "NA", "Zwerg"], strict=True)
@@ -58,9 +69,41 @@ TOLD_LEVELS = ("scores", "histogram", "histogram", "metrics")
 
 
 @pytest.fixture(scope="session")
+def write_matrix() -> Callable[..., Path]:
+    """Return a function that writes a matrix by vendor.
+
+    ``changes`` are values by ``kind source column``.
+    """
+    return _write_matrix
+
+
+@pytest.fixture(scope="session")
 def study_folder(write_study: Callable[..., Path]) -> Path:
     """Return a finished study: 40 hospitals, 6 models, 2 seeds."""
     return write_study("demo study")
+
+
+@pytest.fixture(scope="session")
+def full_folder(
+    study_folder: Path,
+    write_matrix: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return a finished study with a matrix, an optimism and readers within."""
+    folder = tmp_path_factory.mktemp("full") / "full study"
+    shutil.copytree(study_folder, folder)
+    write_matrix(folder / "vendors")
+    optimism = {
+        "task": "classification", "arm": "pooled", "strategy": "", "budget": "",
+        "trained_on": "all", "unit": "patient", "metric": "auc", "internal": 0.9,
+        "external": 0.8, "difference": 0.1, "low": 0.05, "high": 0.15,
+        "n_internal": 200, "n_external": 400, "fold": "mean", "seed": "mean",
+    }  # fmt: skip
+    (folder / "random").mkdir()
+    pd.DataFrame([optimism]).to_csv(folder / "random/optimism.csv", index=False)
+    (folder / "random/words.txt").write_text("The random split <b>flatters</b>.\n")
+    reader_study.study(None, folder / "readers", simulate=True, scale=0.05)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -388,3 +431,69 @@ def _write_test(folder: Path, study: Study) -> None:
     results, left_out = read_results(study, replies)
     assert left_out == {}
     write_results(folder, study, results, {77: "auc is 7"}, NAMES)
+
+
+def _write_matrix(folder: Path, *, n_seeds: int = 3, **changes: float) -> Path:
+    """Write a matrix; ``changes`` are values by ``kind source column``."""
+    rows = []
+    for kind, (home, away) in PLANTED.items():
+        for source in [""] if kind in ("mixed", "federated") else VENDORS:
+            for column in (*VENDORS, MIXED, WITHIN):
+                value = home if source in ("", column) else away
+                value = changes.get(f"{kind} {source} {column}", value)
+                rows.append(
+                    {
+                        "task": "classification",
+                        "kind": kind,
+                        "source": source,
+                        "column": column,
+                        "unit": "patient",
+                        "metric": "auc",
+                        "value": value,
+                        "low": value - 0.03,
+                        "high": value + 0.03,
+                        "n": 90,
+                        "n_positive": 50,
+                        "seed_sd": 0.01,
+                        "n_seeds": n_seeds,
+                        "method": "DeLong",
+                    }
+                )
+    differences = [
+        {
+            "task": "classification",
+            "comparison": name,
+            "source": source,
+            "column": column,
+            "unit": "patient",
+            "metric": "auc",
+            "difference": 0.05,
+            "low": low,
+            "high": 0.09,
+            "p_value": 0.01,
+            "p_holm": 0.04,
+            "n": 90,
+            "n_positive": 50,
+            "n_seeds": n_seeds,
+            "method": "DeLong",
+        }
+        for name, low in (
+            ("diversity", 0.01),
+            ("size", -0.02),
+            ("mixed - single", -0.1),
+        )
+        for source in VENDORS
+        for column in (*VENDORS, MIXED)
+    ]
+    sources = pd.DataFrame({"source": VENDORS, "n_test_patients": 90})
+    folder.mkdir()
+    cells = pd.DataFrame(rows, columns=CELL_COLUMNS)
+    cells.to_csv(folder / "matrix.csv", index=False)
+    table = pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS)
+    table.to_csv(folder / "differences.csv", index=False)
+    sources.to_csv(folder / "sources.csv", index=False)
+    study = json.loads(make_study(split="patient").to_json())
+    (folder / "study.json").write_text(json.dumps({"classification": study}))
+    facts = PROVENANCE | {"by": "vendor"}
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    return folder

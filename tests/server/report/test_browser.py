@@ -40,10 +40,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module", params=["comparison", "federation"])
 def report(
-    request: pytest.FixtureRequest, study_folder: Path, federation_folder: Path
+    request: pytest.FixtureRequest, full_folder: Path, federation_folder: Path
 ) -> Path:
     if request.param == "comparison":
-        return write_report(study_folder)
+        return write_report(full_folder)
     return write_federation_report(federation_folder)
 
 

@@ -1,101 +1,21 @@
 """The page of a matrix: its sentences are what the cells say."""
 
-import json
-
-import pandas as pd
 import pytest
 
 from thyroid_fl.errors import ConfigError
-from thyroid_fl.evaluation.matrix import (
-    CELL_COLUMNS,
-    DIFFERENCE_COLUMNS,
-    MIXED,
-    WITHIN,
-)
 from thyroid_fl.server.report.matrix import write_matrix_report
 from thyroid_fl.server.report.matrix_findings import read_matrix
-from thyroid_fl.settings import make_study
-
-VENDORS = ("GE <b>", "Philips", "NA")
-PLANTED = {  # kind -> value at home (or anywhere), elsewhere
-    "single": (0.90, 0.80), "others": (0.78, 0.86), "equal": (0.85, 0.85),
-    "mixed": (0.89, 0.89), "federated": (0.87, 0.87),
-}  # fmt: skip
-LOWS = {"diversity": 0.01, "size": -0.02, "mixed - single": -0.1}
 
 
-def write(folder, *, n_seeds=3, **changes):
-    """Write a matrix; ``changes`` are values by ``kind source column``."""
-    rows = []
-    for kind, (home, away) in PLANTED.items():
-        for source in [""] if kind in ("mixed", "federated") else VENDORS:
-            for column in (*VENDORS, MIXED, WITHIN):
-                value = home if source in ("", column) else away
-                value = changes.get(f"{kind} {source} {column}", value)
-                rows.append(
-                    {
-                        "task": "classification",
-                        "kind": kind,
-                        "source": source,
-                        "column": column,
-                        "unit": "patient",
-                        "metric": "auc",
-                        "value": value,
-                        "low": value - 0.03,
-                        "high": value + 0.03,
-                        "n": 90,
-                        "n_positive": 50,
-                        "seed_sd": 0.01,
-                        "n_seeds": n_seeds,
-                        "method": "DeLong",
-                    }
-                )
-    differences = [
-        {
-            "task": "classification",
-            "comparison": name,
-            "source": source,
-            "column": column,
-            "unit": "patient",
-            "metric": "auc",
-            "difference": 0.05,
-            "low": low,
-            "high": 0.09,
-            "p_value": 0.01,
-            "p_holm": 0.04,
-            "n": 90,
-            "n_positive": 50,
-            "n_seeds": n_seeds,
-            "method": "DeLong",
-        }
-        for name, low in (
-            ("diversity", 0.01),
-            ("size", -0.02),
-            ("mixed - single", -0.1),
-        )
-        for source in VENDORS
-        for column in (*VENDORS, MIXED)
-    ]
-    sources = pd.DataFrame({"source": VENDORS, "n_test_patients": 90})
-    folder.mkdir()
-    cells = pd.DataFrame(rows, columns=CELL_COLUMNS)
-    cells.to_csv(folder / "matrix.csv", index=False)
-    table = pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS)
-    table.to_csv(folder / "differences.csv", index=False)
-    sources.to_csv(folder / "sources.csv", index=False)
-    study = json.loads(make_study(split="patient").to_json())
-    (folder / "study.json").write_text(json.dumps({"classification": study}))
-    facts = {"by": "vendor", "started": "2026-01-05T10:00:00", "cohort": {"scale": 1}}
-    facts |= {"versions": {"thyroid-fl": "0.1.0"}}
-    (folder / "provenance.json").write_text(json.dumps(facts))
-    return folder
+@pytest.fixture
+def headlines(write_matrix):
+    def said(folder, **changes):
+        return " ".join(read_matrix(write_matrix(folder, **changes)).headlines)
+
+    return said
 
 
-def headlines(folder, **changes):
-    return " ".join(read_matrix(write(folder, **changes)).headlines)
-
-
-def test_the_sentences_say_what_the_cells_hold(tmp_path):
+def test_the_sentences_say_what_the_cells_hold(tmp_path, headlines):
     said = headlines(tmp_path / "run")
 
     assert "AUC 0.900 on new patients of its own vendor and 0.800 on the others" in said
@@ -117,7 +37,7 @@ def test_the_sentences_say_what_the_cells_hold(tmp_path):
     assert "seed" not in said
 
 
-def test_where_mixed_does_not_win_is_said_with_the_difference(tmp_path):
+def test_where_mixed_does_not_win_is_said_with_the_difference(tmp_path, headlines):
     said = headlines(tmp_path / "run", **{"mixed  Philips": 0.7})
 
     assert "the mixed model does not have the best minimum AUC: 0.700" in said
@@ -128,23 +48,23 @@ def test_where_mixed_does_not_win_is_said_with_the_difference(tmp_path):
     assert "Mixed does not win GE <b>: the model trained on GE <b>" in said
 
 
-def test_a_federated_model_outside_the_interval_is_named(tmp_path):
+def test_a_federated_model_outside_the_interval_is_named(tmp_path, headlines):
     said = headlines(tmp_path / "run", **{"federated  NA": 0.5})
 
     assert "in 3 of 4 test sets; outside: NA (0.500 against 0.890 (0.860 to" in said
 
 
-def test_one_seed_shows_no_p_value(tmp_path, read_page):
-    one = write_matrix_report(write(tmp_path / "one", n_seeds=1)).read_text("utf-8")
-    three = write_matrix_report(write(tmp_path / "three")).read_text("utf-8")
+def test_one_seed_shows_no_p_value(tmp_path, read_page, write_matrix):
+    folders = write_matrix(tmp_path / "one", n_seeds=1), write_matrix(tmp_path / "3")
+    one, three = (write_matrix_report(each).read_text("utf-8") for each in folders)
 
     assert "One training of each model" in one
     assert "P 0.040" not in read_page(one).text
     assert "P 0.040" in read_page(three).text
 
 
-def test_the_page_is_whole_and_escapes_names(tmp_path, read_page):
-    path = write_matrix_report(write(tmp_path / "run"))
+def test_the_page_is_whole_and_escapes_names(tmp_path, read_page, write_matrix):
+    path = write_matrix_report(write_matrix(tmp_path / "run"))
     page = read_page(path.read_text("utf-8"))
 
     assert page.tags["svg"] == 1
