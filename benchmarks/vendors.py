@@ -2,7 +2,7 @@
 
 Nodules cut out, classification. Prints the matrix with own minus others, least and mean
 over the vendors' columns, and the sentences of the page.
-Run: ``python benchmarks/vendors.py [--out FOLDER] [--seeds 3] [--scale 0.5]``; the same
+Run: ``python benchmarks/vendors.py [--out FOLDER] [--seeds 3] [--scale 1]``; the same
 folder goes on where it was interrupted.
 """
 
@@ -21,8 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/vendors"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=0.5)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--norm", default="weight")
     parser.add_argument("--jobs", type=int, default=0)
     options = parser.parse_args()

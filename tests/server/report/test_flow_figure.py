@@ -8,6 +8,7 @@ import pytest
 from thyroid_fl.server.report.charts import save_chart
 from thyroid_fl.server.report.findings import Run, read_run
 from thyroid_fl.server.report.sections.flow_figure import (
+    MOST_LETTERS,
     Step,
     comparison_steps,
     flow_figure,
@@ -74,7 +75,7 @@ def test_a_long_reason_is_broken_into_lines_not_cut():
     lines = Step(title="Left out", words=reason).lines()
 
     assert " ".join(lines) == reason
-    assert max(map(len, lines)) <= 46
+    assert max(map(len, lines)) <= MOST_LETTERS
 
 
 def test_it_is_saved_with_its_numbers(run: Run, tmp_path: Path):
