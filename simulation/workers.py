@@ -5,10 +5,13 @@ small. So two processes of one thread each finish earlier than one with two thre
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import connection
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from threading import Thread
 
 from flwr.app import Message
 
@@ -45,7 +48,7 @@ def train_all(
         return
     spawn = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
     counter = spawn.Value("q", 0)
-    pool = ProcessPoolExecutor(jobs, spawn, initializer=_share, initargs=(counter,))
+    pool = ProcessPoolExecutor(jobs, spawn, initializer=_start, initargs=(counter,))
     try:
         waiting = {pool.submit(_complete, t, out, _count): t for t in todo}
         seen = 0
@@ -72,9 +75,22 @@ def _complete(
     (folder / f"{PREDICTIONS}.partial").replace(folder / PREDICTIONS)
 
 
-def _share(counter: "Synchronized[int]") -> None:
+def _start(counter: "Synchronized[int]") -> None:
+    """Share the counter with the parent, and end when the parent does.
+
+    A parent that was killed leaves its workers waiting for ever: each holds the pipe
+    that it waits at open itself.
+    """
     global _n_replies
     _n_replies = counter
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _count(reply: Message) -> None:

@@ -1,5 +1,11 @@
 """Trainings in processes of their own give what they give in this one."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,3 +72,44 @@ def test_what_is_complete_is_not_trained_again(trainings, tmp_path):
 
     assert len(list(tmp_path.rglob(PREDICTIONS))) == 2
     assert {p: p.stat().st_mtime_ns for p in written} == written
+
+
+ORPHAN = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from thyroid_fl.simulation import workers
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    start = {"initializer": workers._start, "initargs": (spawn.Value("q", 0),)}
+    with ProcessPoolExecutor(1, spawn, **start) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 300)
+"""
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(ORPHAN)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
+    )
+    worker = int(parent.stdout.readline())
+    assert is_running(worker)
+
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()  # the worker may hold the other end open
+
+    end = time.monotonic() + 30
+    while is_running(worker) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not is_running(worker)
