@@ -17,15 +17,32 @@ main = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Data = Annotated[
+    str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
+]
+StudyFile = Annotated[
+    Path | None, typer.Option(help="A study.toml; the options here override it.")
+]
+Strategies = Annotated[
+    str, typer.Option(help="Federated strategies, separated by commas.")
+]
+Seeds = Annotated[int, typer.Option(help="Trainings with different seeds.")]
+Scale = Annotated[
+    float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
+]
+Jobs = Annotated[
+    int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
+]
+AnySetting = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of a study: NAME=VALUE."),
+]
+
 
 @main.command()
 def compare(
-    data: Annotated[
-        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
-    ] = "",
-    study: Annotated[
-        Path | None, typer.Option(help="A study.toml; the options here override it.")
-    ] = None,
+    data: Data = "",
+    study: StudyFile = None,
     task: Annotated[
         str | None,
         typer.Option(help="detection, segmentation, classification, or all."),
@@ -36,10 +53,8 @@ def compare(
         str | None,
         typer.Option(help="patient, hospital, vendor:NAME, region:NAME or manifest"),
     ] = None,
-    strategies: Annotated[
-        str, typer.Option(help="Federated strategies, separated by commas.")
-    ] = "fedavg",
-    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 1,
+    strategies: Strategies = "fedavg",
+    seeds: Seeds = 1,
     folds: Annotated[int, typer.Option(help="Folds; 0: a single split.")] = 0,
     singles: Annotated[
         int, typer.Option(help="How many hospitals, largest first, train alone.")
@@ -47,9 +62,7 @@ def compare(
     tuned: Annotated[
         int, typer.Option(help="How many of them also get pooled's steps.")
     ] = 1,
-    scale: Annotated[
-        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
-    ] = 0.2,
+    scale: Scale = 0.2,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the federation.")
     ] = None,
@@ -57,9 +70,7 @@ def compare(
     weights: Annotated[str | None, typer.Option(help="Pretrained weights.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of a training.")] = None,
-    jobs: Annotated[
-        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
-    ] = 0,
+    jobs: Jobs = 0,
     heat_maps: Annotated[
         int | None,
         typer.Option(
@@ -68,10 +79,7 @@ def compare(
             "Of itself 4 if synthetic, else none: they are pictures of patients.",
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other setting of a study: NAME=VALUE."),
-    ] = None,
+    set_: AnySetting = None,
     out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
         "runs/comparison"
     ),
@@ -118,12 +126,8 @@ def compare(
 @main.command()
 def matrix(
     by: Annotated[str, typer.Option(help="hospital, vendor or region")],
-    data: Annotated[
-        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
-    ] = "",
-    study: Annotated[
-        Path | None, typer.Option(help="A study.toml; the options here override it.")
-    ] = None,
+    data: Data = "",
+    study: StudyFile = None,
     task: Annotated[
         str | None, typer.Option(help="detection, segmentation or classification")
     ] = None,
@@ -134,17 +138,10 @@ def matrix(
     sources: Annotated[
         int, typer.Option(help="How many, largest first; 0: as the paper.")
     ] = 0,
-    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 3,
-    scale: Annotated[
-        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
-    ] = 0.2,
-    jobs: Annotated[
-        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
-    ] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting of a study: NAME=VALUE."),
-    ] = None,
+    seeds: Seeds = 3,
+    scale: Scale = 0.2,
+    jobs: Jobs = 0,
+    set_: AnySetting = None,
     out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
         "runs/matrix"
     ),
@@ -197,29 +194,16 @@ def report(
 
 @main.command()
 def optimism(
-    data: Annotated[
-        str, typer.Option(help="A manifest, or 'synthetic': the 208-hospital cohort.")
-    ] = "",
-    study: Annotated[
-        Path | None, typer.Option(help="A study.toml; the options here override it.")
-    ] = None,
+    data: Data = "",
+    study: StudyFile = None,
     task: Annotated[
         str | None, typer.Option(help="segmentation or classification")
     ] = None,
-    strategies: Annotated[
-        str, typer.Option(help="Federated strategies, separated by commas.")
-    ] = "fedavg",
-    seeds: Annotated[int, typer.Option(help="Trainings with different seeds.")] = 3,
-    scale: Annotated[
-        float, typer.Option(help="Size of the synthetic cohort; 1: the paper's.")
-    ] = 0.2,
-    jobs: Annotated[
-        int, typer.Option(help="Trainings at a time; 0: one a core, or one on a GPU.")
-    ] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting of a study: NAME=VALUE."),
-    ] = None,
+    strategies: Strategies = "fedavg",
+    seeds: Seeds = 3,
+    scale: Scale = 0.2,
+    jobs: Jobs = 0,
+    set_: AnySetting = None,
     out: Annotated[Path, typer.Option(help="Folder of all outputs.")] = Path(
         "runs/optimism"
     ),
@@ -313,10 +297,7 @@ def summary(
     scale: Annotated[
         float, typer.Option(help="Size of the synthetic cohort; 1: 10 023 patients.")
     ] = 0.2,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of a study: NAME=VALUE."),
-    ] = None,
+    set_: AnySetting = None,
     debug: Debug = False,
 ) -> None:
     """Ask the hospitals what data they have: counts, ages, vendors, grey levels."""

@@ -6,7 +6,6 @@ from its last round.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,11 +27,12 @@ from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.run_folder import (
     SYNTHETIC,
+    identity,
     open_data,
     refuse_faults,
     refuse_missing,
-    refuse_other,
     side_by_side,
+    write_contents,
     write_json,
 )
 from thyroid_fl.simulation.tables import write_tables
@@ -157,15 +157,10 @@ def compare(
         claimed = {"strategies": list(strategies), "seeds": seeds, "folds": folds}
         claimed |= {"singles": singles, "tuned": tuned}
         claimed |= {"manifest_sha256": manifest_hash(manifest)}
-        settled = {each.task: json.loads(each.to_json()) for each in chosen}
-        contents = {"study.json": settled}
-        contents |= {"comparison.json": claimed}
-        refuse_other(out, contents)
+        contents = identity(out, chosen, "comparison.json", claimed)
         plans = _plans(studies, strategies, singles, tuned, shown)
         # Only now: data that cannot be used leave no folder.
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_json(out / name, content)
+        write_contents(out, contents)
         train_all(plans, out / "trainings", jobs, shown)
         shown.step("evaluating")
         write_tables(plans, out)

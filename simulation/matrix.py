@@ -5,7 +5,6 @@ called again with the same settings, as the comparison.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,11 +33,12 @@ from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.run_folder import (
     SYNTHETIC,
+    identity,
     open_data,
     refuse_faults,
     refuse_missing,
-    refuse_other,
     side_by_side,
+    write_contents,
     write_json,
 )
 from thyroid_fl.simulation.workers import PREDICTIONS, train_all
@@ -133,9 +133,7 @@ def matrix(
         # Not the number of seeds: more of them go on in the same folder.
         claimed = {"by": by, "sources": sources}
         claimed |= {"manifest_sha256": manifest_hash(manifest)}
-        contents = {"study.json": {task: json.loads(study.to_json())}}
-        contents |= {"matrix.json": claimed}
-        refuse_other(out, contents)
+        contents = identity(out, [study], "matrix.json", claimed)
         archive = open_archive(
             study, manifest, progress=shown.counter("preparing pictures")
         )
@@ -150,8 +148,7 @@ def matrix(
                 dataclasses.replace(study, split=split, seed=seed), cases, sides
             )
         ]
-        for name, content in contents.items():
-            write_json(out / name, content)
+        write_contents(out, contents)
         _sizes(cases).to_csv(out / "sources.csv", index=False)
         n_train = [int((side == "train").sum()) for side in sides.values()]
         of_each = [n_train[training.study.fold - 1] for training in trainings]

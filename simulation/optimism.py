@@ -7,7 +7,6 @@ same settings, as the comparison.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,11 +27,12 @@ from thyroid_fl.simulation.progress import Progress
 from thyroid_fl.simulation.provenance import manifest_hash, provenance
 from thyroid_fl.simulation.run_folder import (
     SYNTHETIC,
+    identity,
     open_data,
     refuse_faults,
     refuse_missing,
-    refuse_other,
     side_by_side,
+    write_contents,
     write_json,
 )
 from thyroid_fl.simulation.workers import PREDICTIONS, train_all
@@ -106,9 +106,7 @@ def optimism(
         study = dataclasses.replace(study, data=str(manifest))
         claimed = {"strategies": list(strategies), "seeds": seeds}
         claimed |= {"manifest_sha256": manifest_hash(manifest)}
-        contents = {"study.json": {task: json.loads(study.to_json())}}
-        contents |= {"optimism.json": claimed}
-        refuse_other(out, contents)
+        contents = identity(out, [study], "optimism.json", claimed)
         archives = _archives(study, shown)
         sides = equal_sides([each.table for each in archives], seed=study.split_seed)
         cases = archives[0].table
@@ -117,8 +115,7 @@ def optimism(
             split=write_design(cases, dict(zip(SPLITS, sides, strict=True)), out),
             n_folds=len(SPLITS),
         )
-        for name, content in contents.items():
-            write_json(out / name, content)
+        write_contents(out, contents)
         trainings = list(_trainings(study, strategies, seeds))
         train_all(trainings, out / "trainings", jobs, shown)
         shown.step("evaluating")

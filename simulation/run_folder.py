@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,35 @@ def open_data(
     return manifest, json.loads((manifest.parent / "cohort.json").read_text())
 
 
-def refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
-    """Raise if the folder holds trained rounds of a run with other settings."""
-    if not any(out.glob("trainings/*/*/checkpoint/checkpoint.json")):
-        return
+def identity(
+    out: Path, studies: Sequence[Study], name: str, claimed: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return what says which run a folder holds: JSON contents by file name.
+
+    Args:
+        out: the run's folder.
+        studies: one a task, before a design changes their split.
+        name: of the file that holds what is ``claimed`` of this kind of run.
+        claimed: what is no setting of a study.
+
+    Raises:
+        ConfigError: the folder holds trained rounds of a run with other settings.
+    """
+    settings = {study.task: json.loads(study.to_json()) for study in studies}
+    contents = {"study.json": settings, name: claimed}
+    if any(out.glob("trainings/*/*/checkpoint/checkpoint.json")):
+        _refuse_other(out, contents)
+    return contents
+
+
+def write_contents(out: Path, contents: dict[str, dict[str, Any]]) -> None:
+    """Write JSON contents by file name into a folder, made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write_json(out / name, content)
+
+
+def _refuse_other(out: Path, contents: dict[str, dict[str, Any]]) -> None:
     for name, content in contents.items():
         path = out / name
         before = json.loads(path.read_text()) if path.exists() else content
