@@ -9,7 +9,7 @@ from PIL import Image
 from pytorch_grad_cam import GradCAM
 from torch import nn
 
-from thyroid_fl.batches import Cases, training_batches
+from thyroid_fl.batches import Cases
 from thyroid_fl.client.heat_maps import (
     HEAT_COLOUR,
     OPACITY,
@@ -22,11 +22,9 @@ from thyroid_fl.client.heat_maps import (
     overlay,
 )
 from thyroid_fl.client.site import open_archive
-from thyroid_fl.client.training import local_update, make_optimizer
 from thyroid_fl.manifest import read_manifest, write_manifest
 from thyroid_fl.settings import make_study
-from thyroid_fl.statistics import clustered_mean
-from thyroid_fl.tasks import TASKS, build_model
+from thyroid_fl.tasks import build_model
 
 CLASSIFIERS = [
     (preset, norm)
@@ -225,48 +223,3 @@ def test_masks_are_opened_for_the_rows_that_have_one(small_manifest, tmp_path):
     assert opened.masks[0].sum() == 400
     assert torch.equal(opened.pixels, archive.cases.pixels[kept])
     assert torch.equal(opened.malignant, archive.cases.malignant[kept])
-
-
-def planted(sign, n=64, px=128):
-    """Pictures whose class is in the nodule alone, or in a mark in a corner alone."""
-    rng = np.random.default_rng(1)
-    malignant = rng.integers(0, 2, n)
-    pixels, masks = rng.integers(60, 140, (n, px, px)), np.zeros((n, px, px), np.uint8)
-    corners = rng.integers(40, px - 40, (n, 2))  # not where the mark is
-    for picture, mask, (x, y), label in zip(
-        pixels, masks, corners, malignant, strict=True
-    ):
-        mask[y : y + 40, x : x + 40] = 1
-        area = (
-            picture[y : y + 40, x : x + 40] if sign == "nodule" else picture[:40, :40]
-        )
-        area[:] = rng.integers(0, 60, area.shape) + 150 * (1 - label)
-    return Cases(
-        pixels=torch.from_numpy(pixels.astype(np.uint8)),
-        malignant=torch.from_numpy(malignant),
-        masks=torch.from_numpy(masks),
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("norm", ["batch", "group", "weight"])
-@pytest.mark.parametrize("sign", ["nodule", "corner"])
-def test_a_trained_model_looks_at_the_nodule_if_the_class_is_there(sign, norm):
-    cases, rows = planted(sign), np.arange(64)
-    study = make_study(norm=norm, image_px=128, precision="fp32", device="cpu")
-    model = build_model(study)
-    batches = training_batches(
-        cases, rows, batch_size=8, epochs=6, rotation_deg=0, flips="none",
-        seed=np.random.SeedSequence(1),
-    )  # fmt: skip
-    optimizer = make_optimizer(model, study, 2e-3, 0.0)
-
-    local_update(model, TASKS["classification"], batches, optimizer, study)
-
-    shares = heat_shares(model, cases, rows, study).dropna()
-    assert len(shares) > 32
-    excess = clustered_mean(shares["in_mask"] - shares["area"], shares.index)
-    if sign == "nodule":
-        assert excess.low > 0
-    else:
-        assert excess.high < 0
