@@ -68,9 +68,23 @@ def matrix_part(run: MatrixRun, folder: Path, *, page_folder: Path) -> dict[str,
         "differences": {
             words: _differences_table(run, name) for name, words in COMPARISONS.items()
         },
-        "sources": run.sources,
+        "sources": _sources_table(run),
         "split_words": split_words(run.study.split),
     }
+
+
+def _sources_table(run: MatrixRun) -> pd.DataFrame:
+    """Return each source's patients and pictures as text: a row a source."""
+    rows = run.sources
+    table = pd.DataFrame({run.by.capitalize(): rows["source"]})
+    sides = {"Training": "train", "Validation": "val", "Test": "test"}
+    for words, side in sides.items():
+        table[f"{words} patients"] = [
+            f"{row[f'n_{side}_patients']} ({row[f'n_{side}_malignant']} malignant), "
+            f"{row[f'n_{side}_images']} pictures"
+            for _, row in rows.iterrows()
+        ]
+    return table
 
 
 def _own_table(run: MatrixRun) -> pd.DataFrame:

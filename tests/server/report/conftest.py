@@ -485,7 +485,11 @@ def _write_matrix(folder: Path, *, n_seeds: int = 3, **changes: float) -> Path:
         for source in VENDORS
         for column in (*VENDORS, MIXED)
     ]
-    sources = pd.DataFrame({"source": VENDORS, "n_test_patients": 90})
+    counts = {"patients": 90, "malignant": 45, "images": 180}
+    of_side = {
+        f"n_{s}_{k}": n for s in ("train", "val", "test") for k, n in counts.items()
+    }
+    sources = pd.DataFrame({"source": VENDORS, **of_side})
     folder.mkdir()
     cells = pd.DataFrame(rows, columns=CELL_COLUMNS)
     cells.to_csv(folder / "matrix.csv", index=False)

@@ -71,6 +71,7 @@ def test_the_page_is_whole_and_escapes_names(tmp_path, read_page, write_matrix):
     assert page.tags["b"] == 0
     assert page.text.count("GE <b> alone") >= 2  # in the figure and the table
     assert "mixed, as many as NA" in page.text
+    assert page.text.count("90 (45 malignant), 180 pictures") == 3 * 3
     for name in ("matrix.svg", "matrix.png", "matrix.csv"):
         assert (tmp_path / "run/figures/classification" / name).stat().st_size > 0
 
