@@ -2,8 +2,9 @@
 
 Nodules cut out, classification. Prints the matrix with own minus others, least and mean
 over the vendors' columns, and the sentences of the page.
-Run: ``python benchmarks/vendors.py [--out FOLDER] [--seeds 3] [--scale 1]``; the same
-folder goes on where it was interrupted.
+Run: ``python benchmarks/vendors.py [--out FOLDER]``, and with BatchNorm
+``--norm batch --image-px 64 --batch-size 16``; the same folder goes on where it was
+interrupted.
 """
 
 import argparse
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--norm", default="weight")
+    parser.add_argument("--image-px", type=int, default=48)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=0)
     options = parser.parse_args()
     done = thyroid_fl.matrix(
@@ -36,9 +39,9 @@ def main() -> None:
         norm=options.norm,
         rounds=options.rounds,
         local_epochs=1,
-        batch_size=8,
+        batch_size=options.batch_size,
         learning_rate=2e-3,
-        image_px=48,
+        image_px=options.image_px,
     )
     cells = done.cells
     sources = list(done.table["Training Data Set"][:-2])

@@ -116,9 +116,9 @@ def _mixed(run: MatrixRun) -> Iterator[str]:
         best = of_each.max()
         wins = "has the best" if of_mixed >= best else "does not have the best"
         yield (
-            f"Over the test sets of the {run.by}s the mixed model {wins} {what} "
-            f"{run.metric}: {number(of_mixed)}, against {number(best)} for the "
-            f"model trained on {of_each.idxmax()}."
+            f"Over the test sets of the {run.by}s, beside models of one {run.by}, "
+            f"the mixed model {wins} {what} {run.metric}: {number(of_mixed)}, "
+            f"against {number(best)} for the model trained on {of_each.idxmax()}."
         )
     for column, value in mixed.items():
         (rival,) = each(alone[alone["column"] == column].nlargest(1, "value"))
