@@ -11,6 +11,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from thyroid_fl.errors import ThyroidFLError
 from thyroid_fl.statistics import (
     clustered_mean,
+    compare_proportions,
     kendall_w,
     proportion,
     random_effects_mean,
@@ -45,6 +46,26 @@ def test_a_proportion_of_nothing_is_nan() -> None:
 def test_impossible_counts_are_refused(successes: int, n: int) -> None:
     with pytest.raises(ThyroidFLError, match="successes"):
         proportion(successes, n)
+
+
+def test_two_proportions_by_hand() -> None:
+    # 8 of 10 and 3 of 10: pooled 0.55, so that z^2 = 0.25 / (0.55 * 0.45 * 0.2).
+    found = compare_proportions(8, 10, 3, 10)
+
+    assert found.difference == pytest.approx(0.5)
+    assert found.statistic**2 == pytest.approx(0.25 / (0.55 * 0.45 * 0.2))
+    half = 1.959963984540054 * math.sqrt(0.016 + 0.021)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert compare_proportions(5, 5, 0, 1).high == 1
+    assert (found.n, compare_proportions(8, 10, 0, 0).n) == (20, 10)
+
+
+@pytest.mark.parametrize("second", [(0, 0), (2, 2)])
+def test_two_proportions_without_a_test_are_nan(second: tuple[int, int]) -> None:
+    found = compare_proportions(3, 3, *second)
+
+    assert math.isnan(found.p_value)
+    assert math.isnan(found.difference) is (second == (0, 0))
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:

@@ -16,6 +16,7 @@ from thyroid_fl.statistics import (
     clustered_mean,
     compare_aucs,
     compare_independent_aucs,
+    compare_proportions,
     group_auc,
     independent_difference,
     kendall_w,
@@ -165,6 +166,15 @@ def test_proportion_intervals_are_those_of_r(case: dict[str, Any]) -> None:
     for method, interval in case["out"].items():
         found = proportion(case["x"], case["n"], method=method)
         assert agrees([found.low, found.high], interval), method
+
+
+@pytest.mark.parametrize("case", cases("table_checks", "prop2"))
+def test_two_proportions_compare_as_in_r(case: dict[str, Any]) -> None:
+    found = compare_proportions(*case["x"])
+
+    assert agrees(found.statistic**2, case["chi2"])
+    assert agrees_p(found.p_value, case["p"])
+    assert agrees([found.low, found.high], case["ci"])
 
 
 @pytest.mark.parametrize("case", cases("kendall_w"))

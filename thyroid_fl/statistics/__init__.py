@@ -91,7 +91,7 @@ from thyroid_fl.statistics.precision_recall import (
     precision_recall_band,
     precision_recall_curve,
 )
-from thyroid_fl.statistics.proportions import proportion
+from thyroid_fl.statistics.proportions import compare_proportions, proportion
 from thyroid_fl.statistics.reoptimised import Reoptimised, reoptimised_bootstrap
 from thyroid_fl.statistics.roc import RocBand, roc_curve_band, youden_threshold
 from thyroid_fl.statistics.seed_means import (
@@ -143,6 +143,7 @@ __all__ = [
     "compare_independent_aucs",
     "compare_mean_aucs",
     "compare_over_seeds",
+    "compare_proportions",
     "compare_readings",
     "decision_curve",
     "design_effect",
