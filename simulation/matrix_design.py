@@ -13,7 +13,7 @@ import pandas as pd
 
 from thyroid_fl.client.site import ALL_HOSPITALS
 from thyroid_fl.errors import ConfigError, ManifestError
-from thyroid_fl.evaluation.matrix import EQUAL, OTHERS
+from thyroid_fl.evaluation.matrix import EQUAL, OTHER_VENDORS, OTHERS
 from thyroid_fl.settings import Study
 from thyroid_fl.simulation.arms import FOREVER_S, Training, can_select
 from thyroid_fl.simulation.design import draw_patients
@@ -21,7 +21,6 @@ from thyroid_fl.simulation.design import draw_patients
 By = Literal["hospital", "vendor", "region"]
 MOST_SOURCES = {"hospital": 8, "vendor": 5, "region": 2}
 """As the paper: 8 hospitals; 5 vendors, the others together one more; 2 regions."""
-OTHER = "Other"
 
 Sides = dict[str, "pd.Series[str]"]
 
@@ -30,13 +29,13 @@ def source_cases(table: pd.DataFrame, by: str, most: int) -> pd.DataFrame:
     """Return the pictures that take part, their source as ``hospital``.
 
     The sources are the largest by patients; with ``vendor`` the others form one more,
-    `OTHER`. Patients with pictures of several sources, or of none that is known, take
-    no part.
+    `OTHER_VENDORS`. Patients with pictures of several sources, or of none that is
+    known, take no part.
 
     Args:
         table: an archive's, split.
         by: column that names the source.
-        most: how many sources, `OTHER` not counted; 0: as the paper.
+        most: how many sources, `OTHER_VENDORS` not counted; 0: as the paper.
 
     Raises:
         ConfigError: ``by`` is unknown, or fewer than two sources have training and
@@ -53,7 +52,8 @@ def source_cases(table: pd.DataFrame, by: str, most: int) -> pd.DataFrame:
     sizes = cases.groupby(by)["patient_id"].nunique().sort_index()
     sizes = sizes.sort_values(ascending=False, kind="stable")
     largest = sizes.index[: most or MOST_SOURCES[by]]
-    source = cases[by].where(cases[by].isin(largest), OTHER if by == "vendor" else None)
+    rest = OTHER_VENDORS if by == "vendor" else None
+    source = cases[by].where(cases[by].isin(largest), rest)
     cases = cases.assign(hospital=source)[source.notna()]
     sides = pd.crosstab(cases["hospital"], cases["split"])
     sides = sides.reindex(columns=["train", "test"], fill_value=0)
@@ -68,10 +68,10 @@ def source_cases(table: pd.DataFrame, by: str, most: int) -> pd.DataFrame:
 
 
 def sources_of(cases: pd.DataFrame) -> list[str]:
-    """Return the sources, the largest first, `OTHER` last."""
+    """Return the sources, the largest first, `OTHER_VENDORS` last."""
     sizes = cases.groupby("hospital")["patient_id"].nunique()
     names = sizes.sort_index().sort_values(ascending=False, kind="stable").index
-    return sorted(map(str, names), key=lambda name: name == OTHER)
+    return sorted(map(str, names), key=lambda name: name == OTHER_VENDORS)
 
 
 def design_sides(cases: pd.DataFrame, seed: int) -> Sides:

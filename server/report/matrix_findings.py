@@ -10,7 +10,13 @@ import pandas as pd
 
 from thyroid_fl.errors import ConfigError
 from thyroid_fl.evaluation import EVALUATIONS
-from thyroid_fl.evaluation.matrix import MIXED, OTHERS, WITHIN, own_minus_others
+from thyroid_fl.evaluation.matrix import (
+    MIXED,
+    OTHER_VENDORS,
+    OTHERS,
+    WITHIN,
+    own_minus_others,
+)
 from thyroid_fl.server.report.findings import each, read_csv
 from thyroid_fl.server.report.words import METRICS, interval, number
 from thyroid_fl.settings import Study
@@ -84,6 +90,8 @@ def read_matrix(folder: Path) -> MatrixRun:
 
 def _own(run: MatrixRun) -> str:
     table = own_minus_others(run.cells).dropna()
+    several = table[(table["source"] == OTHER_VENDORS) & (run.by == "vendor")]
+    table = table.drop(several.index)
     if len(table) < 2:
         return ""
     least, *_, most = each(table.sort_values("difference"))
@@ -93,7 +101,13 @@ def _own(run: MatrixRun) -> str:
         f"{number(table['others'].mean())} on the others, means over {len(table)}: own "
         f"minus others {number(table['difference'].mean(), sign=True)} (from "
         f"{number(least.difference, sign=True)} for {least.source} to "
-        f"{number(most.difference, sign=True)} for {most.source})."
+        f"{number(most.difference, sign=True)} for {most.source})"
+        + "".join(
+            f"; {row.source}, which is several vendors and not counted here, has "
+            f"{number(row.difference, sign=True)}"
+            for row in each(several)
+        )
+        + "."
     )
 
 
@@ -116,7 +130,7 @@ def _mixed(run: MatrixRun) -> Iterator[str]:
         best = of_each.max()
         wins = "has the best" if of_mixed >= best else "does not have the best"
         yield (
-            f"Over the test sets of the {run.by}s, beside models of one {run.by}, "
+            f"Over the test sets of the {run.by}s, beside models of one source, "
             f"the mixed model {wins} {what} {run.metric}: {number(of_mixed)}, "
             f"against {number(best)} for the model trained on {of_each.idxmax()}."
         )
@@ -167,8 +181,8 @@ def _effects(run: MatrixRun) -> Iterator[str]:
             yield (
                 f"On all test patients, {words}: "
                 f"{number(found['difference'].mean(), sign=True)} on average over "
-                f"{len(found)} {run.by}s; the interval is above 0 for {above}, below "
-                f"0 for {below}."
+                f"{len(found)} sources; the interval is above 0 for {above}, below 0 "
+                f"for {below}."
             )
 
 

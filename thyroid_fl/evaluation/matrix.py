@@ -38,6 +38,8 @@ MIXED: Final = "Mixed"
 """The column of all test cases together, and of those within sources below."""
 WITHIN: Final = "Mixed, within sources"
 """Pairs of the same source only: what is left when scores shift between sources."""
+OTHER_VENDORS: Final = "Other"
+"""The source of all vendors that are too small to be one of their own."""
 LEAST = 10
 """Test cases of each class (or, without classes, in all) that a cell needs."""
 

@@ -21,23 +21,36 @@ def test_the_sentences_say_what_the_cells_hold(tmp_path, headlines):
     assert "AUC 0.900 on new patients of its own vendor and 0.800 on the others" in said
     assert "own minus others +0.100 (from +0.100" in said
     assert (
-        "beside models of one vendor, the mixed model has the best mean AUC: 0.890, "
+        "beside models of one source, the mixed model has the best mean AUC: 0.890, "
         "against 0.833"
     ) in said
     assert "the mixed model has the best minimum AUC: 0.890, against 0.800" in said
     assert "within the 95% interval of mixed in 4 of 4 test sets." in said
     assert (
-        "(diversity): +0.050 on average over 3 vendors; the interval is above 0 for 3"
+        "(diversity): +0.050 on average over 3 sources; the interval is above 0 for 3"
         in said
     )
     assert (
-        "(size): +0.050 on average over 3 vendors; the interval is above 0 for 0"
+        "(size): +0.050 on average over 3 sources; the interval is above 0 for 0"
         in said
     )
     assert (
         "trained on all the others reaches 0.780, that vendor's own model 0.900" in said
     )
     assert "seed" not in said
+
+
+def test_several_vendors_in_one_are_not_counted_as_a_vendor(tmp_path, write_matrix):
+    folder = write_matrix(tmp_path / "run", **{"single NA NA": 0.6})
+    cells = (folder / "matrix.csv").read_text("utf-8")
+    (folder / "matrix.csv").write_text(cells.replace(",NA", ",Other"))
+
+    said = read_matrix(folder).headlines[0]
+
+    assert "means over 2: own minus others +0.100 (from +0.100" in said
+    assert "; Other, which is several vendors and not counted here, has -0.200." in (
+        said.replace("\u2212", "-")
+    )
 
 
 def test_where_mixed_does_not_win_is_said_with_the_difference(tmp_path, headlines):
